@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * file - whole files and paths, by descriptor.
+ *
+ * Every path is relative to a directory descriptor (AT_FDCWD for the
+ * caller's own paths).  Paths that come from a bundle, an image or a guest go
+ * through file_open_in_root(): openat2(2) with RESOLVE_IN_ROOT and
+ * RESOLVE_NO_MAGICLINKS, so that neither "..", nor a symbolic link, nor a
+ * race between the two can lead outside.
+ */
+#ifndef CAISSON_BASE_FILE_H
+#define CAISSON_BASE_FILE_H
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * Reads a whole file of at most max bytes into fresh memory, NUL-terminated (the NUL is not counted in *size).
+ * -EFBIG when it is longer.  The caller frees *content.
+ */
+int file_read(int dirfd, const char *path, size_t max, char **content, size_t *size, struct error *err);
+
+/* The same from an open descriptor, from its current offset on. */
+int file_read_fd(int fd, size_t max, char **content, size_t *size, struct error *err);
+
+/* Writes text in one write(2) to a file that exists already (control files of /proc, /sys, cgroups): -errno, no words.
+ */
+int file_write_text(int dirfd, const char *path, const char *text);
+
+/* Writes all bytes, going on after short writes and EINTR. */
+int file_write_all(int fd, const void *bytes, size_t count);
+
+/*
+ * Replaces name in dirfd in one step (temporary file, rename): readers see the old or the new content, whole.
+ * Not fsynced: what is under /run need not survive a power cut.
+ */
+int file_replace(int dirfd, const char *name, const void *bytes, size_t count, mode_t mode, struct error *err);
+
+/* mkdir -p.  An existing directory is fine whatever its mode. */
+int file_mkdir_all(int dirfd, const char *path, mode_t mode, struct error *err);
+
+/* Opens path as if root_fd were "/": see above.  O_CLOEXEC is added.  Returns a descriptor or -errno, no words. */
+int file_open_in_root(int root_fd, const char *path, int flags, mode_t mode);
+
+/*
+ * mkdir -p inside a root, by the same rules; returns an O_PATH descriptor of the last directory, or -errno.
+ * created, if not NULL, is set to whether the last component was made by this call.
+ */
+int file_mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created);
+
+/* Creates an empty regular file (mount point for a file) inside a root if nothing is there; O_PATH descriptor or
+ * -errno. */
+int file_touch_in_root(int root_fd, const char *path, mode_t mode);
+
+/* "/proc/self/fd/N" for fd, in the caller's buffer. */
+enum { FILE_FD_PATH_MAX = 32 };
+const char *file_fd_path(int fd, char path[static FILE_FD_PATH_MAX]);
+
+/* Where a descriptor leads to (readlink of its /proc/self/fd entry), fresh memory; NULL with errno set. */
+char *file_fd_target(int fd);
+
+/* Removes a tree without leaving its file system and without following links.  A missing tree is fine. */
+int file_remove_all(int dirfd, const char *path, struct error *err);
+
+/* Joins with exactly one '/' between; fresh memory or NULL. */
+char *path_join(const char *left, const char *right);
+
+/* Lexically cleaned path ("//", "/./", trailing '/', and ".." that never climbs above "/"); fresh memory or NULL. */
+char *path_clean(const char *path);
+
+/* Absolute, relative to the working directory if need be; not resolved.  Fresh memory or NULL. */
+char *path_absolute(const char *path);
+
+#endif

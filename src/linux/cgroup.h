@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cgroup - control groups, version 1, hybrid and version 2, behind one door.
+ *
+ * Follows Documentation/admin-guide/cgroup-v1 and cgroup-v2.rst.  A struct
+ * cgroup is the set of directories that one container has: one in each v1
+ * hierarchy that it uses, and one in the v2 tree if there is one (in the
+ * hybrid layout both).  Which layout a host has is read from mountinfo, never
+ * guessed from names below /sys/fs/cgroup.
+ *
+ * The room makes and removes only directories that it was told to; it knows no
+ * limits and no policy: which file gets which value is decided above
+ * (paradigm/shell/resources.c).
+ *
+ * A path is relative to the root of each hierarchy as the caller's cgroup
+ * namespace shows it; a leading '/' makes no difference; ".." is refused.
+ */
+#ifndef CAISSON_LINUX_CGROUP_H
+#define CAISSON_LINUX_CGROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+enum cgroup_layout { CGROUP_V1, CGROUP_HYBRID, CGROUP_V2 };
+
+enum { CGROUP_HIERARCHIES_MAX = 20 };
+
+struct cgroup_hierarchy {
+	char *controllers; /* v1: "cpu,cpuacct", "name=systemd", "freezer"; v2: "" (see cgroup.controllers) */
+	char *mount;	   /* where it is mounted */
+	char *own;	   /* the caller's own cgroup in it, "/..." ; filled by cgroup_host_read() */
+	bool v2;
+};
+
+struct cgroup_host {
+	enum cgroup_layout layout;
+	size_t count;
+	struct cgroup_hierarchy hierarchies[CGROUP_HIERARCHIES_MAX];
+};
+
+struct cgroup {
+	const struct cgroup_host *host;	  /* not owned, must outlive this */
+	char *path;			  /* owned; without leading '/' */
+	int dirs[CGROUP_HIERARCHIES_MAX]; /* O_PATH directory in each hierarchy of host, owned; -1 where it has none */
+};
+
+/* Reads which hierarchies are mounted (/proc/self/mountinfo) and the caller's place in them (/proc/self/cgroup).
+ * A host without any cgroup mount has count == 0; that is no error. */
+int cgroup_host_read(struct cgroup_host *host, struct error *err);
+void cgroup_host_free(struct cgroup_host *host);
+
+/* Index of the hierarchy that has a v1 controller ("memory", "name=systemd"), of the v2 tree for ""; -1 if none. */
+int cgroup_host_find(const struct cgroup_host *host, const char *controller);
+
+enum {
+	CGROUP_CREATE_EXCLUSIVE = 1, /* -EEXIST if a directory of that path exists already and holds processes */
+};
+
+/*
+ * Makes (or finds) the directories of path, parents included, and opens them.  controllers is a NULL-terminated list of
+ * v1 controllers that are wanted, or NULL for every mounted hierarchy; the v2 tree is always used when mounted, and on
+ * CGROUP_V2 the listed controllers that are available are enabled in subtree_control from the root down to the parent
+ * (an own process in the way is moved to a leaf only if the caller made that cgroup; otherwise the error says which
+ * cgroup holds processes).  cpuset of v1 inherits cpus and mems from the parent so that tasks can enter.
+ * A hierarchy in which the caller may not create (EACCES, EPERM, EROFS) is skipped when rootless is true.
+ */
+int cgroup_create(const struct cgroup_host *host, const char *path, const char *const *controllers, int flags,
+		  bool rootless, struct cgroup *cgroup, struct error *err);
+
+/* Opens what is there.  -ENOENT when no hierarchy has the path. */
+int cgroup_open(const struct cgroup_host *host, const char *path, struct cgroup *cgroup, struct error *err);
+
+/* Closes the descriptors and frees the path; the directories stay. */
+void cgroup_close(struct cgroup *cgroup);
+
+/*
+ * Entering without the kernel's global lock: the parent opens the doors, the child writes "0" into each by itself.
+ * (v1: the "tasks" files; a thread that moves only itself skips cgroup_threadgroup_rwsem and the RCU grace period that
+ * comes with it.)  Returns the number of descriptors put into doors, or -errno.  The v2 directory is included unless
+ * skip_v2, for children that were born in it by CLONE_INTO_CGROUP.
+ */
+int cgroup_doors_open(const struct cgroup *cgroup, bool skip_v2, int doors[static CGROUP_HIERARCHIES_MAX],
+		      struct error *err);
+/* The calling thread (the process must have only this one) enters through count doors; they stay open.  -errno. */
+int cgroup_doors_enter(const int *doors, int count);
+
+/* Moves a whole process, by cgroup.procs in every hierarchy. */
+int cgroup_attach(const struct cgroup *cgroup, pid_t pid, struct error *err);
+
+/* The directory in the v2 tree for CLONE_INTO_CGROUP (not a new descriptor), or -1. */
+int cgroup_v2_dir(const struct cgroup *cgroup);
+
+/* Writes or reads one control file of a v1 controller, or of the v2 tree with controller "".  -ENOENT when the
+ * hierarchy or the file does not exist; errors name the file's full path.  Reading: NUL-terminated, owned by the
+ * caller. */
+int cgroup_write(const struct cgroup *cgroup, const char *controller, const char *file, const char *text,
+		 struct error *err);
+int cgroup_read(const struct cgroup *cgroup, const char *controller, const char *file, char **text, struct error *err);
+/* One number; "max" is UINT64_MAX. */
+int cgroup_read_u64(const struct cgroup *cgroup, const char *controller, const char *file, uint64_t *value,
+		    struct error *err);
+/* The value behind "key " in a flat-keyed file (memory.stat, cpu.stat); -ENOENT if there is none. */
+int cgroup_read_key(const struct cgroup *cgroup, const char *controller, const char *file, const char *key,
+		    uint64_t *value, struct error *err);
+
+/* Freezer: v2 cgroup.freeze where the layout is v2, the v1 freezer else (the v2 tree's as a fallback in the hybrid
+ * layout).  Waits until the state is reached (bounded: -ETIMEDOUT, and the cgroup is thawed again). */
+int cgroup_freeze(const struct cgroup *cgroup, bool freeze, struct error *err);
+int cgroup_frozen(const struct cgroup *cgroup, bool *frozen, struct error *err);
+
+/* All processes in it and below, each once, in the caller's pid namespace; the caller frees *pids. */
+int cgroup_procs(const struct cgroup *cgroup, pid_t **pids, size_t *count, struct error *err);
+
+/* Signals every process in it and below, until none is missed (SIGKILL: cgroup.kill where there is one). */
+int cgroup_kill(const struct cgroup *cgroup, int signal, struct error *err);
+
+/* Removes the directories, children included (deepest first); retries EBUSY for a second while processes are dying.
+ * What is already gone is fine. */
+int cgroup_remove(const struct cgroup *cgroup, struct error *err);
+
+/* The device rules of a container for v2: compiled into one BPF_PROG_TYPE_CGROUP_DEVICE program that is attached to the
+ * v2 directory (replacing the one attached before through this room). Last matching rule wins. See linux/bpf.h. */
+struct cgroup_device_rule {
+	bool allow, read, write, mknod;
+	char type;	      /* 'a', 'b', 'c' */
+	int64_t major, minor; /* -1: any */
+};
+int cgroup_devices_v2(const struct cgroup *cgroup, const struct cgroup_device_rule *rules, size_t count,
+		      struct error *err);
+
+struct cgroup_stats {
+	uint64_t cpu_usage, cpu_user, cpu_system;		    /* nanoseconds */
+	uint64_t cpu_periods, cpu_throttled_periods, cpu_throttled; /* counts, counts, nanoseconds */
+	uint64_t *cpu_per_cpu;
+	size_t cpu_per_cpu_count; /* v1 only; owned, freed by cgroup_stats_free() */
+	uint64_t memory_usage, memory_max_usage, memory_limit, memory_failcnt; /* bytes; limit UINT64_MAX: none */
+	uint64_t swap_usage, swap_limit;
+	uint64_t kernel_usage, kernel_limit, kernel_tcp_usage;
+	uint64_t memory_rss, memory_cache, memory_inactive_file, memory_shmem; /* bytes; told apart: users ask for it */
+	uint64_t oom_kills;
+	uint64_t pids_current, pids_limit; /* limit UINT64_MAX: none */
+	uint64_t io_read_bytes, io_write_bytes, io_reads, io_writes;
+};
+/* What the host has of it; the rest is 0. */
+int cgroup_stats_read(const struct cgroup *cgroup, struct cgroup_stats *stats, struct error *err);
+void cgroup_stats_free(struct cgroup_stats *stats);
+
+/* A descriptor that becomes readable (poll POLLIN or POLLPRI) at each OOM in the cgroup: v1 eventfd on
+ * memory.oom_control, v2 inotify on memory.events.  cgroup_oom_read() drains it and says whether an OOM kill happened
+ * since last time (*kills keeps the last count; start it with 0). */
+int cgroup_oom_open(const struct cgroup *cgroup, struct error *err);
+int cgroup_oom_read(const struct cgroup *cgroup, int fd, uint64_t *kills, bool *happened, struct error *err);
+
+#endif

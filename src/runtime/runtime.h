@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * runtime - the life of a container as the OCI runtime specification tells it
+ * (runtime.md): create, start, state, kill, delete, and what runc adds.
+ *
+ * One directory per container below the root (default /run/caisson-oci, or
+ * $XDG_RUNTIME_DIR/caisson-oci), holding
+ *
+ *     state.json    what is known of it, replaced in one step
+ *     config.json   the specification it was made from
+ *     start         a FIFO while it is created and not yet started
+ *     lock          flock(2)ed by every command that changes it
+ *
+ * caisson-oci's commands and the engine stand on this room; it is the only
+ * one that knows the files.  It starts processes through paradigm/shell and
+ * owns cgroup paths and hooks.  Functions never print and never exit.
+ *
+ * Errors use runc's words where scripts are known to look for them
+ * ("container does not exist", "container with given ID already exists",
+ * "cannot delete container X that is not stopped: running").
+ */
+#ifndef CAISSON_RUNTIME_RUNTIME_H
+#define CAISSON_RUNTIME_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "linux/cgroup.h"
+#include "spec/runtime.h"
+
+struct runtime {
+	char *root;	     /* state directory, owned */
+	bool systemd_cgroup; /* cgroups through systemd: cgroupsPath is "slice:prefix:name" */
+	bool rootless;	     /* cgroup failures for lack of permission are not errors */
+	struct cgroup_host cgroups;
+	bool cgroups_read; /* read on first use */
+};
+
+/* root NULL: the default.  The directory is made on first create, mode 0711. */
+int runtime_open(struct runtime *runtime, const char *root, struct error *err);
+void runtime_close(struct runtime *runtime);
+
+enum runtime_status { RUNTIME_CREATING, RUNTIME_CREATED, RUNTIME_RUNNING, RUNTIME_PAUSED, RUNTIME_STOPPED };
+const char *runtime_status_name(enum runtime_status status); /* "creating", ... */
+
+/* What is known of one container; everything is owned by it. */
+struct container {
+	char *id;
+	char *dir;	       /* its directory below the root */
+	int dir_fd;	       /* the same, O_PATH */
+	int lock_fd;	       /* -1 unless locked */
+	pid_t pid;	       /* of its process 1 in the caller's pid namespace; 0 before creation */
+	uint64_t pid_start;    /* start time in clock ticks (field 22 of /proc/PID/stat): tells a reused pid */
+	char *bundle, *rootfs; /* absolute */
+	char *created;	       /* RFC 3339, UTC, nanoseconds */
+	uid_t owner;
+	char *cgroup_path; /* without leading '/'; NULL: it has none */
+	bool systemd_cgroup;
+	char *cgroup_unit; /* the systemd scope; NULL with the cgroupfs driver */
+	char *intel_rdt_path;
+	struct oci_spec spec; /* parsed from config.json on load */
+};
+
+enum { RUNTIME_LOCK = 1 }; /* hold the container's lock until container_close() */
+
+/* -ENOENT "container does not exist".  An id that could not have been created is refused before any path is made. */
+int container_load(struct runtime *runtime, const char *id, int flags, struct container *container, struct error *err);
+void container_close(struct container *container);
+
+/* Looks at the process, the FIFO and the freezer. */
+int container_status(struct runtime *runtime, struct container *container, enum runtime_status *status,
+		     struct error *err);
+
+/* Ids of all containers below the root, sorted; the caller frees with runtime_ids_free(). */
+int runtime_list(struct runtime *runtime, char ***ids, size_t *count, struct error *err);
+void runtime_ids_free(char **ids, size_t count);
+
+struct runtime_create_options {
+	const char *bundle;	    /* directory with config.json; NULL: the working directory */
+	const char *config;	    /* config file instead of BUNDLE/config.json, or NULL */
+	const char *console_socket; /* AF_UNIX path that gets the pty master (SCM_RIGHTS), or NULL */
+	int console_fd_out;	    /* set to the pty master when keep_console is true, else unused */
+	bool keep_console;	    /* process.terminal: hand the master to the caller instead of a socket */
+	const char *pid_file;	    /* gets process 1's pid, or NULL */
+	int preserve_fds;	    /* descriptors 3 .. 2+N stay open in the container (LISTEN_FDS adds its own) */
+	bool no_pivot, no_new_keyring;
+	int stdio[3];		   /* become the container's 0, 1, 2; -1: inherit */
+	const char *notify_socket; /* sd_notify socket to hand in, or NULL */
+	bool init;		   /* process 1 is caisson's own init, which reaps and forwards signals */
+};
+#define RUNTIME_CREATE_OPTIONS_INIT ((struct runtime_create_options){ .console_fd_out = -1, .stdio = { -1, -1, -1 } })
+
+/*
+ * Makes everything up to, not including, the user's program.  Process 1 is a
+ * child of the caller.  On failure nothing is left: no process, cgroup,
+ * directory, mount.  container is filled (and not locked) on success.
+ */
+int runtime_create(struct runtime *runtime, const char *id, struct runtime_create_options *options,
+		   struct container *container, struct error *err);
+
+/* Lets the user's program go; returns once execve(2) has happened or failed. */
+int runtime_start(struct runtime *runtime, struct container *container, struct error *err);
+
+/* create + start without a wait in between (no FIFO): what `run` uses. */
+int runtime_run(struct runtime *runtime, const char *id, struct runtime_create_options *options,
+		struct container *container, struct error *err);
+
+/* all: every process in its cgroup.  -ESRCH "container not running". */
+int runtime_kill(struct runtime *runtime, struct container *container, int signal, bool all, struct error *err);
+
+/* Removes cgroup, directory, and runs poststop hooks.  force: kills it first, and a missing container is fine. */
+int runtime_delete(struct runtime *runtime, struct container *container, bool force, struct error *err);
+
+int runtime_pause(struct runtime *runtime, struct container *container, struct error *err);
+int runtime_resume(struct runtime *runtime, struct container *container, struct error *err);
+
+/* Applies resources to the running container and records them. */
+int runtime_update(struct runtime *runtime, struct container *container, const struct oci_resources *resources,
+		   struct error *err);
+
+struct runtime_exec_options {
+	const struct oci_process *process;		/* complete: args, env, cwd, user, capabilities ... */
+	const char *console_socket, *pid_file, *cgroup; /* cgroup: sub-cgroup of the container's, or NULL */
+	bool keep_console;
+	int console_fd_out;
+	int preserve_fds;
+	int stdio[3];
+	bool ignore_paused;
+};
+#define RUNTIME_EXEC_OPTIONS_INIT ((struct runtime_exec_options){ .console_fd_out = -1, .stdio = { -1, -1, -1 } })
+
+/* Runs one more process in the container.  *pid is a child of the caller, already past execve(2). */
+int runtime_exec(struct runtime *runtime, struct container *container, struct runtime_exec_options *options, pid_t *pid,
+		 struct error *err);
+
+/* The OCI state document ({"ociVersion":...,"id":...,"status":...,"pid":...,"bundle":...}); indent 0: one line.
+ * Fresh memory owned by the caller, or NULL. */
+char *container_state_json(const struct container *container, enum runtime_status status, int indent);
+
+/* The container's cgroup, opened.  -ENOENT when it has none. */
+int container_cgroup(struct runtime *runtime, const struct container *container, struct cgroup *cgroup,
+		     struct error *err);
+
+#endif
