@@ -12,8 +12,11 @@
  * limits and no policy: which file gets which value is decided above
  * (paradigm/shell/resources.c).
  *
- * A path is relative to the root of each hierarchy as the caller's cgroup
- * namespace shows it; a leading '/' makes no difference; ".." is refused.
+ * A path is relative to the mount point of each hierarchy; a leading '/' makes
+ * no difference; ".." is refused.
+ *
+ * System calls are counted here: making a cgroup costs one mkdir(2) in each
+ * hierarchy, removing it one rmdir(2), entering it one open and one write.
  */
 #ifndef CAISSON_LINUX_CGROUP_H
 #define CAISSON_LINUX_CGROUP_H
@@ -32,7 +35,8 @@ enum { CGROUP_HIERARCHIES_MAX = 20 };
 struct cgroup_hierarchy {
 	char *controllers; /* v1: "cpu,cpuacct", "name=systemd", "freezer"; v2: "" (see cgroup.controllers) */
 	char *mount;	   /* where it is mounted */
-	char *own;	   /* the caller's own cgroup in it, "/..." ; filled by cgroup_host_read() */
+	char *root;	   /* which cgroup of the hierarchy is mounted there, mostly "/"; NULL: not looked at yet */
+	char *own;	   /* the caller's own cgroup, relative to mount, "/..."; NULL until cgroup_host_read_own() */
 	bool v2;
 };
 
@@ -43,15 +47,25 @@ struct cgroup_host {
 };
 
 struct cgroup {
-	const struct cgroup_host *host;	  /* not owned, must outlive this */
-	char *path;			  /* owned; without leading '/' */
-	int dirs[CGROUP_HIERARCHIES_MAX]; /* O_PATH directory in each hierarchy of host, owned; -1 where it has none */
+	const struct cgroup_host *host; /* not owned, must outlive this */
+	char *path;			/* owned; without leading '/' */
+	uint32_t present; /* bit N: it has (or, after cgroup_open(), may have) a directory in hierarchy N */
+	int v2_dir;	  /* opened by the first cgroup_v2_dir(), owned; -1 */
 };
 
-/* Reads which hierarchies are mounted (/proc/self/mountinfo) and the caller's place in them (/proc/self/cgroup).
+/* What cgroup_close() may always be called on. */
+#define CGROUP_INIT ((struct cgroup){ .v2_dir = -1 })
+
+/* Reads which hierarchies are mounted and visible (/proc/self/mountinfo).
  * A host without any cgroup mount has count == 0; that is no error. */
 int cgroup_host_read(struct cgroup_host *host, struct error *err);
+/* Fills in the caller's place in each hierarchy (/proc/self/cgroup), which only relative paths need. */
+int cgroup_host_read_own(struct cgroup_host *host, struct error *err);
 void cgroup_host_free(struct cgroup_host *host);
+
+/* The parsers behind them: text is a whole mountinfo or cgroup file.  Lines that make no sense are passed over. */
+int cgroup_host_parse_mounts(const char *text, struct cgroup_host *host, struct error *err);
+int cgroup_host_parse_own(const char *text, struct cgroup_host *host, struct error *err);
 
 /* Index of the hierarchy that has a v1 controller ("memory", "name=systemd"), of the v2 tree for ""; -1 if none. */
 int cgroup_host_find(const struct cgroup_host *host, const char *controller);
@@ -61,20 +75,22 @@ enum {
 };
 
 /*
- * Makes (or finds) the directories of path, parents included, and opens them.  controllers is a NULL-terminated list of
+ * Makes (or finds) the directories of path, parents included.  controllers is a NULL-terminated list of
  * v1 controllers that are wanted, or NULL for every mounted hierarchy; the v2 tree is always used when mounted, and on
  * CGROUP_V2 the listed controllers that are available are enabled in subtree_control from the root down to the parent
- * (an own process in the way is moved to a leaf only if the caller made that cgroup; otherwise the error says which
- * cgroup holds processes).  cpuset of v1 inherits cpus and mems from the parent so that tasks can enter.
- * A hierarchy in which the caller may not create (EACCES, EPERM, EROFS) is skipped when rootless is true.
+ * (no process is ever moved out of the way: the error says which cgroup holds some).  In the hybrid layout that is done
+ * for those listed controllers that no v1 hierarchy has.  cpuset of v1 inherits cpus and mems from the parent so that
+ * tasks can enter.  A hierarchy in which the caller may not create (EACCES, EPERM, EROFS) is skipped when rootless is
+ * true.  On failure the directories that this call made are removed again.  Calling it again with a longer list adds
+ * to what is there.
  */
 int cgroup_create(const struct cgroup_host *host, const char *path, const char *const *controllers, int flags,
 		  bool rootless, struct cgroup *cgroup, struct error *err);
 
-/* Opens what is there.  -ENOENT when no hierarchy has the path. */
+/* Finds what is there: -ENOENT when no hierarchy has the path.  The path "/" is the root of each. */
 int cgroup_open(const struct cgroup_host *host, const char *path, struct cgroup *cgroup, struct error *err);
 
-/* Closes the descriptors and frees the path; the directories stay. */
+/* Frees the path and closes v2_dir; the directories stay. */
 void cgroup_close(struct cgroup *cgroup);
 
 /*
@@ -91,8 +107,8 @@ int cgroup_doors_enter(const int *doors, int count);
 /* Moves a whole process, by cgroup.procs in every hierarchy. */
 int cgroup_attach(const struct cgroup *cgroup, pid_t pid, struct error *err);
 
-/* The directory in the v2 tree for CLONE_INTO_CGROUP (not a new descriptor), or -1. */
-int cgroup_v2_dir(const struct cgroup *cgroup);
+/* The directory in the v2 tree for CLONE_INTO_CGROUP (owned by cgroup, opened once), or -1. */
+int cgroup_v2_dir(struct cgroup *cgroup);
 
 /* Writes or reads one control file of a v1 controller, or of the v2 tree with controller "".  -ENOENT when the
  * hierarchy or the file does not exist; errors name the file's full path.  Reading: NUL-terminated, owned by the
