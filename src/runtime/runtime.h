@@ -90,8 +90,16 @@ struct runtime_create_options {
 	int stdio[3];		   /* become the container's 0, 1, 2; -1: inherit */
 	const char *notify_socket; /* sd_notify socket to hand in, or NULL */
 	bool init;		   /* process 1 is caisson's own init, which reaps and forwards signals */
+	/*
+	 * A detached mount (fsmount, open_tree with OPEN_TREE_CLONE) that becomes the root file system in place of what
+	 * is at root.path, or -1.  It is attached over root.path (a directory that exists and is not looked into) in
+	 * the container's own mount namespace only: the host never sees it, and it is gone with the last process in it.
+	 * The descriptor stays the caller's.
+	 */
+	int rootfs_fd;
 };
-#define RUNTIME_CREATE_OPTIONS_INIT ((struct runtime_create_options){ .console_fd_out = -1, .stdio = { -1, -1, -1 } })
+#define RUNTIME_CREATE_OPTIONS_INIT \
+	((struct runtime_create_options){ .console_fd_out = -1, .stdio = { -1, -1, -1 }, .rootfs_fd = -1 })
 
 /*
  * Makes everything up to, not including, the user's program.  Process 1 is a
