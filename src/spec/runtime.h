@@ -9,8 +9,10 @@
  * What a document does not say is NULL, an empty array, or set == false.
  *
  * All memory, strings included, belongs to the spec and is freed at once by
- * oci_spec_free().  Unknown properties are ignored, as the document demands;
- * a wrong type is an error that names the property:
+ * oci_spec_free().  Unknown properties are ignored, as the document demands,
+ * and so is null, which Go programs write for "not set"; a property that is
+ * there twice is an error, for two programs could read it differently.  A
+ * wrong type is an error that names the property:
  *
  *     linux.resources.memory.limit: expected an integer, got a string
  */
@@ -60,7 +62,8 @@ struct oci_id_mappings {
 };
 
 struct oci_mount {
-	const char *destination, *type, *source;
+	const char *destination; /* absolute: a relative one (deprecated) is taken as below "/" */
+	const char *type, *source;
 	struct oci_strings options;
 	struct oci_id_mappings uid_mappings, gid_mappings;
 };
@@ -89,7 +92,7 @@ struct oci_scheduler {
 struct oci_process {
 	bool set; /* config.json may lack "process" until start */
 	bool terminal, no_new_privileges;
-	struct {
+	struct oci_console_size {
 		bool set;
 		uint32_t height, width;
 	} console_size;
@@ -109,7 +112,7 @@ struct oci_process {
 	struct oci_i64 oom_score_adj;
 	const char *apparmor_profile, *selinux_label;
 	struct oci_scheduler scheduler;
-	struct {
+	struct oci_io_priority {
 		bool set;
 		const char *class;
 		int64_t priority;
@@ -198,7 +201,7 @@ struct oci_resources {
 	} block_io;
 	struct {
 		size_t count;
-		struct {
+		struct oci_hugepage_limit {
 			const char *page_size;
 			uint64_t limit;
 		} * items;
@@ -207,7 +210,7 @@ struct oci_resources {
 		struct oci_u64 class_id;
 		struct {
 			size_t count;
-			struct {
+			struct oci_network_priority {
 				const char *name;
 				uint32_t priority;
 			} * items;
@@ -215,7 +218,7 @@ struct oci_resources {
 	} network;
 	struct {
 		size_t count;
-		struct {
+		struct oci_rdma_limit {
 			const char *device;
 			struct oci_u64 hca_handles, hca_objects;
 		} * items;
@@ -254,13 +257,13 @@ struct oci_memory_policy { /* 1.3: linux.memoryPolicy */
 };
 
 struct oci_net_device {
-	const char *host_name, *name;
-}; /* 1.3: linux.netDevices */
+	const char *host_name, *name; /* name is host_name when the document gives no other */
+};				      /* 1.3: linux.netDevices */
 
 struct oci_linux {
 	struct oci_namespace namespaces[OCI_NS_COUNT];
 	struct oci_id_mappings uid_mappings, gid_mappings;
-	struct {
+	struct oci_time_offset {
 		bool set;
 		int64_t secs;
 		uint32_t nanosecs;
@@ -271,7 +274,7 @@ struct oci_linux {
 	struct oci_net_device *net_devices;
 	const char *cgroups_path;
 	struct oci_resources resources;
-	struct {
+	struct oci_intel_rdt {
 		bool set;
 		const char *clos_id, *l3_cache_schema, *mem_bw_schema;
 		struct oci_strings schemata;
@@ -283,11 +286,11 @@ struct oci_linux {
 	const char *rootfs_propagation; /* "shared", "slave", "private", "unbindable" and their r forms, or NULL */
 	struct oci_strings masked_paths, readonly_paths;
 	const char *mount_label;
-	struct {
+	struct oci_personality {
 		bool set;
 		const char *domain;
-		bool default_flags;
-	} personality; /* domain "LINUX" or "LINUX32" */
+		bool default_flags; /* always true once set: the document knows no flags yet */
+	} personality;		    /* domain "LINUX" or "LINUX32" */
 };
 
 struct oci_spec {
