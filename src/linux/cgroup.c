@@ -394,23 +394,6 @@ int cgroup_read(const struct cgroup *cgroup, const char *controller, const char 
 	return i < 0 ? i : cgroup_file_read(cgroup, (size_t)i, file, text, err);
 }
 
-int cgroup_read_u64(const struct cgroup *cgroup, const char *controller, const char *file, uint64_t *value,
-		    struct error *err)
-{
-	cleanup_free char *text = NULL;
-	int ret = cgroup_read(cgroup, controller, file, &text, err);
-
-	if (ret < 0)
-		return ret;
-	text[strcspn(text, "\n")] = '\0';
-	if (strcmp(text, "max") == 0) {
-		*value = UINT64_MAX;
-		return 0;
-	}
-	ret = str_to_u64(text, value);
-	return ret < 0 ? error_errno(err, -ret, "%s of cgroup %s: \"%.40s\"", file, cgroup->path, text) : 0;
-}
-
 static int remove_child(const char *child, void *data);
 
 /* rmdir(2) first: most have no children.  Children go deepest first; dying processes are given time until wait ends. */

@@ -96,15 +96,16 @@ void cgroup_close(struct cgroup *cgroup);
 /*
  * Entering without the kernel's global lock: the parent opens the doors, the child writes "0" into each by itself.
  * (v1: the "tasks" files; a thread that moves only itself skips cgroup_threadgroup_rwsem and the RCU grace period that
- * comes with it.)  Returns the number of descriptors put into doors, or -errno.  The v2 directory is included unless
- * skip_v2, for children that were born in it by CLONE_INTO_CGROUP.
+ * comes with it: about 40 us instead of 7 ms on an idle machine.  v2's cgroup.procs has no such way: there clone3(2)
+ * with CLONE_INTO_CGROUP is the cheap one, 3 us.)  Returns the number of descriptors put into doors, or -errno.  The v2
+ * directory is included unless skip_v2, for children that were born in it by CLONE_INTO_CGROUP.
  */
 int cgroup_doors_open(const struct cgroup *cgroup, bool skip_v2, int doors[static CGROUP_HIERARCHIES_MAX],
 		      struct error *err);
 /* The calling thread (the process must have only this one) enters through count doors; they stay open.  -errno. */
 int cgroup_doors_enter(const int *doors, int count);
 
-/* Moves a whole process, by cgroup.procs in every hierarchy. */
+/* Moves a whole process, by cgroup.procs in every hierarchy.  Waits for the grace period that the doors avoid. */
 int cgroup_attach(const struct cgroup *cgroup, pid_t pid, struct error *err);
 
 /* The directory in the v2 tree for CLONE_INTO_CGROUP (owned by cgroup, opened once), or -1. */
@@ -139,7 +140,8 @@ int cgroup_kill(const struct cgroup *cgroup, int signal, struct error *err);
 int cgroup_remove(const struct cgroup *cgroup, struct error *err);
 
 /* The device rules of a container for v2: compiled into one BPF_PROG_TYPE_CGROUP_DEVICE program that is attached to the
- * v2 directory (replacing the one attached before through this room). Last matching rule wins. See linux/bpf.h. */
+ * v2 directory (replacing the one attached before through this room).  Last matching rule wins, what none matches is
+ * denied; an "a" rule is for every device.  See linux/bpf.h. */
 struct cgroup_device_rule {
 	bool allow, read, write, mknod;
 	char type;	      /* 'a', 'b', 'c' */
@@ -154,7 +156,7 @@ struct cgroup_stats {
 	uint64_t *cpu_per_cpu;
 	size_t cpu_per_cpu_count; /* v1 only; owned, freed by cgroup_stats_free() */
 	uint64_t memory_usage, memory_max_usage, memory_limit, memory_failcnt; /* bytes; limit UINT64_MAX: none */
-	uint64_t swap_usage, swap_limit;
+	uint64_t swap_usage, swap_limit; /* memory and swap together, also on v2 */
 	uint64_t kernel_usage, kernel_limit, kernel_tcp_usage;
 	uint64_t memory_rss, memory_cache, memory_inactive_file, memory_shmem; /* bytes; told apart: users ask for it */
 	uint64_t oom_kills;
@@ -166,8 +168,9 @@ int cgroup_stats_read(const struct cgroup *cgroup, struct cgroup_stats *stats, s
 void cgroup_stats_free(struct cgroup_stats *stats);
 
 /* A descriptor that becomes readable (poll POLLIN or POLLPRI) at each OOM in the cgroup: v1 eventfd on
- * memory.oom_control, v2 inotify on memory.events.  cgroup_oom_read() drains it and says whether an OOM kill happened
- * since last time (*kills keeps the last count; start it with 0). */
+ * memory.oom_control, v2 inotify on memory.events.  cgroup_oom_read() drains it and says whether OOM happened since
+ * last time; *kills is the count of OOM kills, and keeps it for the next call (start it with 0; v1 counts a kill a
+ * moment after it has told of it).  -ENOENT when the cgroup is gone, of which v1 tells as well. */
 int cgroup_oom_open(const struct cgroup *cgroup, struct error *err);
 int cgroup_oom_read(const struct cgroup *cgroup, int fd, uint64_t *kills, bool *happened, struct error *err);
 

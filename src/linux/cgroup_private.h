@@ -44,6 +44,11 @@ int cgroup_pids_below(const char *dir, struct cgroup_pids *pids);
 int cgroup_v2_enable(const struct cgroup *cgroup, size_t v2, const char *const *controllers, bool rootless,
 		     struct error *err);
 
+/* A number, or "max" (UINT64_MAX), that a blank, a newline or the end of the text follows.  -EINVAL, -ERANGE. */
+int cgroup_parse_number(const char *text, uint64_t *value);
+/* The number behind "key " in a flat-keyed file.  -ENOENT, -EINVAL, -ERANGE. */
+int cgroup_parse_key(const char *text, const char *key, uint64_t *value);
+
 /* Calls visit for each child cgroup of dir until one returns non-zero, and returns that.  -errno of opendir(3). */
 int cgroup_each_child(const char *dir, int (*visit)(const char *child, void *data), void *data);
 

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "linux/bpf.h"
 #include "linux/cgroup_private.h"
 
 enum { CONTROLLERS_MAX = 1024 };
@@ -48,24 +49,50 @@ static void missing_of(const char *available, const char *have, const char *cons
 			str_printf(missing, "%s+%s", missing->length > 0 ? " " : "", word);
 }
 
-/* All in one write; if the kernel refuses that, one by one, so that one that cannot be had does not cost the others. */
-static int enable_here(const char *dir, const char *missing)
+static int write_subtree(const char *dir, const char *words)
 {
-	char path[PATH_MAX], copy[CONTROLLERS_MAX], *rest = copy, *word;
-	int ret, first = 0;
+	char path[PATH_MAX];
 
 	if (snprintf(path, sizeof(path), "%s/cgroup.subtree_control", dir) >= (int)sizeof(path))
 		return -ENAMETOOLONG;
-	ret = file_write_text(AT_FDCWD, path, missing);
-	if (ret == 0 || ret == -EACCES || ret == -EROFS || !strchr(missing, ' '))
+	return file_write_text(AT_FDCWD, path, words);
+}
+
+/*
+ * All in one write; if the kernel refuses that, one by one, so that one that cannot be had does not cost the others.
+ * Not when processes are in the way: of those controllers that know threads the kernel would then make a threaded
+ * subtree, in which no process can live.
+ */
+static int enable_here(const char *dir, const char *missing)
+{
+	char copy[CONTROLLERS_MAX], *rest = copy, *word;
+	int ret = write_subtree(dir, missing), first = 0;
+
+	if (ret == 0 || ret == -EBUSY || ret == -EACCES || ret == -EROFS || !strchr(missing, ' '))
 		return ret;
 	(void)snprintf(copy, sizeof(copy), "%s", missing);
 	while ((word = strsep(&rest, " "))) {
-		ret = file_write_text(AT_FDCWD, path, word);
+		ret = write_subtree(dir, word);
 		if (ret < 0 && first == 0)
 			first = ret;
 	}
 	return first;
+}
+
+/* The same trap when only such controllers were asked for: the children have become useless.  Takes it back. */
+static int undo_threaded(const char *dir, const char *child, const char *missing)
+{
+	char path[PATH_MAX], words[CONTROLLERS_MAX];
+	cleanup_free char *type = NULL;
+
+	if (snprintf(path, sizeof(path), "%s/cgroup.type", child) >= (int)sizeof(path) ||
+	    file_read(AT_FDCWD, path, CONTROLLERS_MAX, &type, NULL, NULL) < 0 || !str_starts(type, "domain invalid"))
+		return 0;
+	(void)snprintf(words, sizeof(words), "%s", missing);
+	for (char *plus = words; (plus = strchr(plus, '+'));)
+		*plus = '-';
+	(void)write_subtree(dir, words);
+	return -EBUSY;
 }
 
 static int refused(const char *dir, const char *missing, int code, struct error *err)
@@ -90,44 +117,46 @@ static bool has_all(const char *list, const char *const *controllers)
 	return controllers;
 }
 
-/* Enables in the directory dir[..end] what it has and its child dir[..next] lacks; what was refused goes to refusal. */
-static int enable_level(char *dir, size_t end, size_t next, const char *const *controllers, struct error *refusal)
+/* Enables in dir what it has and its child lacks; what was refused goes to refusal. */
+static int enable_level(const char *dir, const char *child, const char *const *controllers, struct error *refusal)
 {
 	cleanup_str struct str missing = STR_INIT;
-	char here[CONTROLLERS_MAX], below[CONTROLLERS_MAX], saved;
+	char here[CONTROLLERS_MAX], below[CONTROLLERS_MAX];
 	int ret;
 
-	saved = dir[next];
-	dir[next] = '\0';
-	read_controllers(dir, below);
-	dir[next] = saved;
-	saved = dir[end];
-	dir[end] = '\0';
+	read_controllers(child, below);
 	read_controllers(dir, here);
 	missing_of(here, below, controllers, &missing);
-	ret = missing.length > 0 ? enable_here(dir, str_text(&missing)) : 0;
+	if (str_failed(&missing))
+		return -ENOMEM;
+	if (missing.length == 0)
+		return 0;
+	ret = enable_here(dir, str_text(&missing));
+	if (ret == 0)
+		ret = undo_threaded(dir, child, str_text(&missing));
 	if (ret < 0 && refusal->code == 0)
 		(void)refused(dir, str_text(&missing), -ret, refusal);
-	dir[end] = saved;
-	return str_failed(&missing) ? -ENOMEM : 0;
+	return 0;
 }
 
 int cgroup_v2_enable(const struct cgroup *cgroup, size_t v2, const char *const *controllers, bool rootless,
 		     struct error *err)
 {
-	char dir[PATH_MAX], list[CONTROLLERS_MAX];
+	char leaf[PATH_MAX], dir[PATH_MAX], child[PATH_MAX], list[CONTROLLERS_MAX];
 	size_t end = strlen(cgroup->host->hierarchies[v2].mount), next;
 	struct error refusal = ERROR_INIT;
 
-	if (cgroup_file_path(cgroup, v2, NULL, dir) < 0)
+	if (cgroup_file_path(cgroup, v2, NULL, leaf) < 0)
 		return error_errno(err, ENAMETOOLONG, "cgroup %s", cgroup->path);
 	/* Mostly all is on already, by whoever made the parent. */
-	read_controllers(dir, list);
+	read_controllers(leaf, list);
 	if (has_all(list, controllers))
 		return 0;
-	for (; dir[end]; end = next) {
-		next = end + 1 + strcspn(dir + end + 1, "/");
-		if (enable_level(dir, end, next, controllers, &refusal) < 0)
+	for (; leaf[end]; end = next) {
+		next = end + 1 + strcspn(leaf + end + 1, "/");
+		(void)snprintf(dir, sizeof(dir), "%.*s", (int)end, leaf);
+		(void)snprintf(child, sizeof(child), "%.*s", (int)next, leaf);
+		if (enable_level(dir, child, controllers, &refusal) < 0)
 			return error_errno(err, ENOMEM, "cgroup %s", cgroup->path);
 	}
 	if (rootless || refusal.code == 0)
@@ -135,4 +164,34 @@ int cgroup_v2_enable(const struct cgroup *cgroup, size_t v2, const char *const *
 	if (err)
 		*err = refusal;
 	return -refusal.code;
+}
+
+/* How the program of this room is told from systemd's and others'. */
+static const char DEVICE_PROGRAM[] = "caisson_dev";
+
+int cgroup_devices_v2(const struct cgroup *cgroup, const struct cgroup_device_rule *rules, size_t count,
+		      struct error *err)
+{
+	int v2 = cgroup_host_find(cgroup->host, ""), ret;
+	cleanup_close int dir = -1, program = -1, before = -1;
+	cleanup_free struct bpf_insn *insns = NULL;
+	size_t insn_count = 0;
+
+	if (v2 < 0 || !cgroup_has(cgroup, (size_t)v2))
+		return error_set(err, ENOENT, "cgroup %s has no directory in the v2 tree", cgroup->path);
+	dir = cgroup_file_open(cgroup, (size_t)v2, NULL, O_RDONLY | O_DIRECTORY);
+	if (dir < 0)
+		return error_errno(err, -dir, "cannot open cgroup %s", cgroup->path);
+	ret = bpf_device_program(rules, count, &insns, &insn_count, err);
+	if (ret == 0)
+		ret = program = bpf_device_load(insns, insn_count, DEVICE_PROGRAM, err);
+	if (ret >= 0)
+		before = bpf_device_find(dir, DEVICE_PROGRAM, err);
+	if (before < 0 && before != -ENOENT && ret >= 0)
+		ret = before;
+	if (ret >= 0)
+		ret = bpf_device_attach(dir, program, before, err);
+	if (ret < 0)
+		(void)error_wrap(err, "cannot control the devices of cgroup %s", cgroup->path);
+	return ret < 0 ? ret : 0;
 }

@@ -12,12 +12,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -518,14 +520,205 @@ static void test_rollback(void **state)
 	assert_int_equal(exists(fixture, ""), 0);
 }
 
+static bool has_memory(const struct fixture *fixture, const struct cgroup *cgroup)
+{
+	cleanup_free char *text = NULL;
+	bool v2 = fixture->host.layout == CGROUP_V2;
+
+	return cgroup_read(cgroup, v2 ? "" : "memory", v2 ? "memory.max" : "memory.limit_in_bytes", &text, NULL) == 0;
+}
+
+static void limit_memory(const struct fixture *fixture, const struct cgroup *cgroup, const char *bytes)
+{
+	struct error err = ERROR_INIT;
+	bool v2 = fixture->host.layout == CGROUP_V2;
+
+	assert_ok(cgroup_write(cgroup, v2 ? "" : "memory", v2 ? "memory.max" : "memory.limit_in_bytes", bytes, &err),
+		  &err);
+	/* Without swap, if it is counted at all. */
+	(void)cgroup_write(cgroup, v2 ? "" : "memory", v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes",
+			   v2 ? "0" : bytes, NULL);
+}
+
+/* A child that has entered the cgroup and uses bytes of memory, then waits for release to be closed. */
+static pid_t eater(const struct cgroup *cgroup, size_t bytes, const int release[2])
+{
+	int doors[CGROUP_HIERARCHIES_MAX], count = cgroup_doors_open(cgroup, false, doors, NULL);
+	pid_t pid = fork();
+
+	assert_true(count >= 0 && pid >= 0);
+	if (pid == 0) {
+		volatile char *memory;
+		char byte;
+
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(release[1]);
+		if (cgroup_doors_enter(doors, count) < 0)
+			_exit(2);
+		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		for (size_t i = 0; memory != MAP_FAILED && i < bytes; i += 4096)
+			memory[i] = 1;
+		_exit(read(release[0], &byte, 1) == 0 && memory != MAP_FAILED ? 0 : 1);
+	}
+	for (int i = 0; i < count; i++)
+		close(doors[i]);
+	return pid;
+}
+
+static void test_stats(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cgroup cgroup;
+	struct cgroup_stats stats = { .cpu_usage = 0 };
+	struct error err = ERROR_INIT;
+	int release[2];
+	pid_t pid;
+
+	need_cgroups(fixture);
+	create(fixture, "stats", NULL, &cgroup);
+	assert_int_equal(pipe2(release, O_CLOEXEC), 0);
+	if (has_memory(fixture, &cgroup))
+		limit_memory(fixture, &cgroup, "134217728");
+	pid = eater(&cgroup, 32 << 20, release);
+	for (int tries = 0; tries < 500 && stats.memory_rss < 30 << 20; tries++) {
+		cgroup_stats_free(&stats);
+		(void)usleep(10000);
+		assert_ok(cgroup_stats_read(&cgroup, &stats, &err), &err);
+		if (!has_memory(fixture, &cgroup) && stats.cpu_usage > 0)
+			break;
+	}
+	assert_true(stats.cpu_usage > 0);
+	assert_true(stats.cpu_user + stats.cpu_system <= stats.cpu_usage + 1000000);
+	if (has_memory(fixture, &cgroup)) {
+		assert_in_range(stats.memory_rss, 30 << 20, 120 << 20);
+		assert_in_range(stats.memory_usage, 30 << 20, 128 << 20);
+		assert_true(stats.memory_limit == 134217728);
+		assert_true(stats.swap_usage >= stats.memory_usage / 2);
+		assert_true(stats.oom_kills == 0);
+		assert_true(stats.pids_current == 1);
+		assert_true(stats.pids_limit == UINT64_MAX);
+	}
+	if (cgroup_host_find(&fixture->host, "cpuacct") >= 0)
+		assert_true(stats.cpu_per_cpu_count >= 1);
+	cgroup_stats_free(&stats);
+	close(release[0]);
+	close(release[1]);
+	assert_int_equal(reap(pid), 0);
+	cgroup_close(&cgroup);
+}
+
+static void test_oom(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cgroup cgroup;
+	struct error err = ERROR_INIT;
+	struct pollfd poller = { .events = POLLIN | POLLPRI };
+	uint64_t kills = 0;
+	bool happened = true;
+	int release[2];
+	pid_t pid;
+
+	need_cgroups(fixture);
+	create(fixture, "oom", SOME, &cgroup);
+	if (!has_memory(fixture, &cgroup)) {
+		assert_true(cgroup_oom_open(&cgroup, &err) < 0);
+		cgroup_close(&cgroup);
+		print_message("skipped: no memory controller in this view\n");
+		skip();
+	}
+	limit_memory(fixture, &cgroup, "16777216");
+	poller.fd = cgroup_oom_open(&cgroup, &err);
+	assert_ok(poller.fd, &err);
+	assert_ok(cgroup_oom_read(&cgroup, poller.fd, &kills, &happened, &err), &err);
+	assert_false(happened);
+	assert_int_equal(poll(&poller, 1, 0), 0);
+
+	assert_int_equal(pipe2(release, O_CLOEXEC), 0);
+	pid = eater(&cgroup, 64 << 20, release);
+	assert_int_equal(reap(pid), SIGKILL);
+	close(release[0]);
+	close(release[1]);
+	for (happened = false; !happened;) {
+		assert_int_equal(poll(&poller, 1, 10000), 1);
+		assert_ok(cgroup_oom_read(&cgroup, poller.fd, &kills, &happened, &err), &err);
+	}
+	assert_int_equal(kills, 1);
+	assert_ok(cgroup_read_key(&cgroup, fixture->host.layout == CGROUP_V2 ? "" : "memory",
+				  fixture->host.layout == CGROUP_V2 ? "memory.events" : "memory.oom_control",
+				  "oom_kill", &kills, &err),
+		  &err);
+	assert_int_equal(kills, 1);
+	/* Once it is removed the caller learns that too. */
+	assert_ok(cgroup_remove(&cgroup, &err), &err);
+	assert_int_equal(cgroup_oom_read(&cgroup, poller.fd, &kills, &happened, &err), -ENOENT);
+	close(poller.fd);
+	cgroup_close(&cgroup);
+}
+
+/* Of v2: controllers come from above, and not past processes. */
+static void test_v2_controllers(void **state)
+{
+	struct fixture *fixture = *state;
+	struct cgroup cgroup, child;
+	struct error err = ERROR_INIT;
+	const char *const pids[] = { "pids", "no-such-controller", NULL };
+	cleanup_free char *text = NULL, *after = NULL;
+	char path[128];
+	pid_t pid;
+
+	need_cgroups(fixture);
+	create(fixture, "a", NONE, &cgroup);
+	if (fixture->host.layout != CGROUP_V2 || cgroup_read(&cgroup, "", "pids.max", &text, NULL) == 0) {
+		cgroup_close(&cgroup);
+		print_message("skipped: not v2, or all controllers are on by themselves\n");
+		skip();
+	}
+	create(fixture, "a/b/c", pids, &child);
+	if (cgroup_read(&child, "", "pids.max", &text, NULL) < 0) {
+		cgroup_close(&cgroup);
+		cgroup_close(&child);
+		print_message("skipped: no pids controller in this view\n");
+		skip();
+	}
+	assert_ok(cgroup_remove(&child, &err), &err);
+	cgroup_close(&child);
+
+	/* A process in the parent is in the way: of memory, and of pids alone as well. */
+	create(fixture, "d", SOME, &child);
+	pid = sleeper(&child, 0);
+	cgroup_close(&cgroup);
+	assert_int_equal(cgroup_create(&fixture->host, path_of(fixture, "d/e", path), pids, 0, false, &cgroup, &err),
+			 -EBUSY);
+	assert_non_null(strstr(err.text, "holds processes"));
+	assert_int_equal(cgroup_create(&fixture->host, path_of(fixture, "d/e", path), SOME, 0, false, &cgroup, &err),
+			 -EBUSY);
+	assert_non_null(strstr(err.text, "holds processes"));
+	assert_int_equal(exists(fixture, "d/e"), 0);
+	assert_ok(cgroup_create(&fixture->host, path, SOME, 0, true, &cgroup, &err), &err);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(reap(pid), SIGKILL);
+	cgroup_close(&cgroup);
+	cgroup_close(&child);
+}
+
 #define REAL(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 static int run_real(const char *name)
 {
 	const struct CMUnitTest tests[] = {
-		REAL(test_own),		REAL(test_paths),    REAL(test_enter_and_kill), REAL(test_exclusive),
-		REAL(test_signal_tree), REAL(test_freeze),   REAL(test_attach),		REAL(test_files),
-		REAL(test_v2_dir),	REAL(test_rollback),
+		REAL(test_own),
+		REAL(test_paths),
+		REAL(test_enter_and_kill),
+		REAL(test_exclusive),
+		REAL(test_signal_tree),
+		REAL(test_freeze),
+		REAL(test_attach),
+		REAL(test_files),
+		REAL(test_v2_dir),
+		REAL(test_rollback),
+		REAL(test_stats),
+		REAL(test_oom),
+		REAL(test_v2_controllers),
 	};
 
 	return cmocka_run_group_tests_name(name, tests, NULL, NULL);
@@ -542,7 +735,7 @@ static int run_in_view(const char *name, int (*make_view)(void))
 	if (pid == 0) {
 		int failed = 1;
 
-		if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+		if (unshare(CLONE_NEWNS) < 0 || mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
 		    make_view() < 0)
 			print_message("skipped: %s cannot be shown here: %s\n", name, strerror(errno));
 		else
