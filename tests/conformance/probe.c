@@ -441,7 +441,19 @@ static void report_fds(void)
 	closedir(dir);
 }
 
-/* "mount /path=fstype source per-mount-options super-options propagation": the last mount on a path wins. */
+/* Cuts text at its next space (or end) and moves on; fields may be empty. */
+static char *next_field(char **text)
+{
+	char *field = *text, *space = strchr(field, ' ');
+
+	if (space)
+		*space++ = '\0';
+	*text = space ? space : field + strlen(field);
+	return field;
+}
+
+/* "mount /path=fstype source per-mount-options super-options propagation": the last mount on a path wins.  An empty
+ * source is "-", several optional fields are joined by "+". */
 static void report_mounts(void)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
@@ -451,23 +463,24 @@ static void report_mounts(void)
 	if (!file)
 		return;
 	while (fgets(line, sizeof(line), file)) {
-		char root[2048], point[2048], options[1024], type[128], source[2048], super[2048];
-		char *dash = strstr(line, " - "), *optional;
-		int at = 0;
+		char *text = line, *tail = strstr(line, " - "), *root, *point, *options, *type, *source;
 
 		line[strcspn(line, "\n")] = '\0';
-		if (!dash || sscanf(line, "%*d %*d %*d:%*d %2047s %2047s %1023s%n", root, point, options, &at) != 3 ||
-		    sscanf(dash + 3, "%127s %2047s %2047s", type, source, super) != 3)
+		if (!tail)
 			continue;
-		*dash = '\0';
-		optional = line + at;
-		while (*optional == ' ')
-			optional++;
-		for (char *c = optional; *c; c++)
-			if (*c == ' ')
-				*c = '+';
+		*tail = '\0';
+		tail += 3;
+		for (int skipped = 0; skipped < 3; skipped++)
+			next_field(&text);
+		root = next_field(&text);
+		point = next_field(&text);
+		options = next_field(&text);
+		type = next_field(&tail);
+		source = next_field(&tail);
+		for (char *c = text; *c; c++)
+			*c = *c == ' ' ? '+' : *c;
 		snprintf(key, sizeof(key), "mount %s", point);
-		say(key, "%s %s %s %s %s", type, source, options, super, *optional ? optional : "private");
+		say(key, "%s %s %s %s %s", type, *source ? source : "-", options, tail, *text ? text : "private");
 		snprintf(key, sizeof(key), "mount-root %s", point);
 		say(key, "%s", root);
 		snprintf(key, sizeof(key), "mount-order %s", point);

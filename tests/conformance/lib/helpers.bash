@@ -44,6 +44,7 @@ setup() {
 	PIDS=()
 	R=()
 	mkdir -p "$B"
+	: >"$T/in"
 	cp -a --link "$CF_TEMPLATE" "$B/rootfs"
 	cd "$T" || return
 }
@@ -57,6 +58,7 @@ teardown() {
 		kill -KILL "$pid" 2>>"$T/teardown"
 	done
 	cd / || return
+	[ -z "${HOST_MOUNTS-}" ] || unmount_below "$T"
 	remove_cgroups "${ID}"
 	rm -rf --one-file-system "$T" 2>/dev/null || true
 }
@@ -95,7 +97,6 @@ configure() {
 
 # Runs container $ID to its end: STATUS, $T/out, $T/err.  Standard input is an empty file, never a device of the host.
 contain() {
-	: >"$T/in"
 	STATUS=0
 	runtime run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- || STATUS=$?
 }
@@ -125,7 +126,6 @@ read_report() {
 
 # create [OPTION...]: the create operation; STATUS, $T/out and $T/err stay the container's stdout and stderr.
 create() {
-	: >"$T/in"
 	STATUS=0
 	runtime create --bundle "$B" --pid-file "$T/pid" "$@" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- || STATUS=$?
 }
@@ -169,7 +169,7 @@ refuses() {
 	create
 	if [ "$STATUS" -eq 0 ]; then
 		fail "create accepted it"
-	elif [ "$STATUS" -ge 124 ]; then
+	elif hung; then
 		fail "create did not answer (status $STATUS)" "$(said)"
 	elif state >/dev/null 2>&1; then
 		fail "create failed, but the container exists"
@@ -180,10 +180,34 @@ refuses() {
 refuses_to_run() {
 	configure "$@" || return
 	create
-	[ "$STATUS" -lt 124 ] || fail "create did not answer" "$(said)" || return
+	! hung || fail "create did not answer (status $STATUS)" "$(said)" || return
 	[ "$STATUS" -eq 0 ] || return 0
 	start
 	[ "$STATUS" -ne 0 ] || fail "create and start accepted it"
+}
+
+# Whether the last operation was ended by timeout(1), or by a signal.
+hung() {
+	[ "$STATUS" -eq 124 ] || { [ "$STATUS" -gt 128 ] && [ "$STATUS" -lt 192 ]; }
+}
+
+# errs OPERATION ARGUMENT...: the operation must generate an error.
+errs() {
+	STATUS=0
+	runtime "$@" >"$T/out.$1" 2>"$T/err" <"$T/in" 3>&- || STATUS=$?
+	[ "$STATUS" -ne 0 ] || fail "$1 generated no error"
+	! hung || fail "$1 did not answer (status $STATUS)"
+}
+
+# dies PID: the process ends within two seconds (a zombie has ended).
+dies() {
+	local try
+	for try in {1..40}; do
+		[ -e "/proc/$1/stat" ] || return 0
+		[[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) != Z* ]] || return 0
+		sleep 0.05
+	done
+	fail "process $1 is alive after $try looks"
 }
 
 # ---- looking at the report ----
@@ -244,6 +268,11 @@ hooks_run() {
 	cat "$T/hooks" "$B/rootfs/hooks" 2>/dev/null | sed -n 's/^hook=//p' | tr '\n' ' ' | sed 's/ $//'
 }
 
+# ran NAMES: exactly these hooks ran, in this order.
+ran() {
+	[ "$(hooks_run)" = "$1" ] || fail "hooks that ran: '$(hooks_run)', should be '$1'"
+}
+
 # read_hook NAME: what that hook saw -> R, with R[stdin] its standard input.
 read_hook() {
 	cat "$T/hooks" "$B/rootfs/hooks" 2>/dev/null | sed -n "/^hook=$1\$/,/^end=$1\$/p" >"$T/hook"
@@ -270,6 +299,18 @@ hold() {
 	[ -s "$T/held" ] || fail "no namespace to join after $try looks" "$(<"$T/held.err")" || return
 	# shellcheck disable=SC2034 # for the tests
 	HELD=$(pgrep -P "${PIDS[-1]}")
+}
+
+# host_mount ARGUMENT...: mount(8) in the runtime's mount namespace; teardown() unmounts what is below $T.
+host_mount() {
+	HOST_MOUNTS=yes
+	mount "$@"
+}
+
+unmount_below() {
+	sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .*/\1/p' /proc/self/mountinfo | grep "^$1/" | tac | while read -r mount; do
+		umount -l "$mount" || true
+	done
 }
 
 # ---- cgroups ----

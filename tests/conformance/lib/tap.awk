@@ -26,9 +26,11 @@ function flush_test() {
 		gsub(/^ *\(?| *\)?$/, "", note)
 	}
 	gsub(/\t/, " ", name)
-	split(name, word, /[ :]+/)
-	split(word[2], part, ".")
-	group = word[1] " " part[1]
+	group = name
+	sub(/:.*/, "", group)
+	dot = index(substr(group, index(group, " ")), ".")
+	if (dot)
+		group = substr(group, 1, index(group, " ") + dot - 2)
 	level = match(name, /MUST|SHOULD|MAY/) ? substr(name, RSTART, RLENGTH) : "MUST"
 	next
 }
