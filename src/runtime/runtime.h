@@ -8,8 +8,9 @@
  *
  *     state.json    what is known of it, replaced in one step
  *     config.json   the specification it was made from
- *     start         a FIFO while it is created and not yet started
- *     lock          flock(2)ed by every command that changes it
+ *     start         a listening socket while it is created and not yet started
+ *
+ * and the directory itself is flock(2)ed by every command that changes it.
  *
  * caisson-oci's commands and the engine stand on this room; it is the only
  * one that knows the files.  It starts processes through paradigm/shell and
@@ -36,6 +37,9 @@ struct runtime {
 	bool systemd_cgroup; /* cgroups through systemd: cgroupsPath is "slice:prefix:name" */
 	bool rootless;	     /* cgroup failures for lack of permission are not errors */
 	struct cgroup_host cgroups;
+	/* Gets what is worth a warning and no error (a poststop hook that failed); NULL: it is dropped. */
+	void (*warn)(void *context, const char *text);
+	void *warn_context;
 	bool cgroups_read; /* read on first use */
 };
 
@@ -50,8 +54,7 @@ const char *runtime_status_name(enum runtime_status status); /* "creating", ... 
 struct container {
 	char *id;
 	char *dir;	       /* its directory below the root */
-	int dir_fd;	       /* the same, O_PATH */
-	int lock_fd;	       /* -1 unless locked */
+	int dir_fd;	       /* the same; carries the lock */
 	pid_t pid;	       /* of its process 1 in the caller's pid namespace; 0 before creation */
 	uint64_t pid_start;    /* start time in clock ticks (field 22 of /proc/PID/stat): tells a reused pid */
 	char *bundle, *rootfs; /* absolute */
@@ -70,7 +73,7 @@ enum { RUNTIME_LOCK = 1 }; /* hold the container's lock until container_close() 
 int container_load(struct runtime *runtime, const char *id, int flags, struct container *container, struct error *err);
 void container_close(struct container *container);
 
-/* Looks at the process, the FIFO and the freezer. */
+/* Looks at the process, the start socket and the freezer. */
 int container_status(struct runtime *runtime, struct container *container, enum runtime_status *status,
 		     struct error *err);
 
@@ -89,7 +92,6 @@ struct runtime_create_options {
 	bool no_pivot, no_new_keyring;
 	int stdio[3];		   /* become the container's 0, 1, 2; -1: inherit */
 	const char *notify_socket; /* sd_notify socket to hand in, or NULL */
-	bool init;		   /* process 1 is caisson's own init, which reaps and forwards signals */
 	/*
 	 * A detached mount (fsmount, open_tree with OPEN_TREE_CLONE) that becomes the root file system in place of what
 	 * is at root.path, or -1.  It is attached over root.path (a directory that exists and is not looked into) in
@@ -112,7 +114,7 @@ int runtime_create(struct runtime *runtime, const char *id, struct runtime_creat
 /* Lets the user's program go; returns once execve(2) has happened or failed. */
 int runtime_start(struct runtime *runtime, struct container *container, struct error *err);
 
-/* create + start without a wait in between (no FIFO): what `run` uses. */
+/* create + start without a wait in between (no socket): what `run` uses. */
 int runtime_run(struct runtime *runtime, const char *id, struct runtime_create_options *options,
 		struct container *container, struct error *err);
 
@@ -125,7 +127,7 @@ int runtime_delete(struct runtime *runtime, struct container *container, bool fo
 int runtime_pause(struct runtime *runtime, struct container *container, struct error *err);
 int runtime_resume(struct runtime *runtime, struct container *container, struct error *err);
 
-/* Applies resources to the running container and records them. */
+/* Applies resources to the container's cgroup. */
 int runtime_update(struct runtime *runtime, struct container *container, const struct oci_resources *resources,
 		   struct error *err);
 

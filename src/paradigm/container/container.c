@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "paradigm/container/container.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+
+static int probe(struct error *err)
+{
+	(void)err;
+	return 0; /* a kernel that runs us has what it takes; what a configuration needs beyond that is its own error */
+}
+
+/* 0 when it can be executed as far as a look tells: root may "access" what has no x bit at all. */
+static int executable(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode))
+		return -EISDIR;
+	if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 || !(st.st_mode & 0111))
+		return -EACCES;
+	return 0;
+}
+
+static const char *environment_value(const struct oci_strings *env, const char *name)
+{
+	size_t length = strlen(name);
+	const char *value = NULL;
+
+	for (size_t i = 0; i < env->count; i++) {
+		if (strncmp(env->items[i], name, length) == 0 && env->items[i][length] == '=')
+			value = env->items[i] + length + 1;
+	}
+	return value;
+}
+
+/* The first executable in PATH; one that is there but may not be executed decides the error if nothing better comes. */
+static int search(const char *name, const char *path, char **program)
+{
+	int result = -ENOENT;
+
+	while (path && *path) {
+		size_t length = strcspn(path, ":");
+		cleanup_str struct str candidate = STR_INIT;
+		int ret;
+
+		str_append_bytes(&candidate, path, length);
+		str_printf(&candidate, "%s%s", length ? "/" : "./", name);
+		if (str_failed(&candidate))
+			return -ENOMEM;
+		ret = executable(candidate.text);
+		if (ret == 0) {
+			*program = str_take(&candidate);
+			return 0;
+		}
+		if (ret == -EACCES)
+			result = ret;
+		path += length + (path[length] == ':');
+	}
+	return result;
+}
+
+static int find(const struct oci_process *process, char **program, struct error *err)
+{
+	const char *name = process->args.items[0];
+	int ret;
+
+	if (strchr(name, '/')) {
+		ret = executable(name);
+		if (ret < 0)
+			return error_set(err, -ret, "exec: \"%s\": stat %s: %s", name, name,
+					 ret == -ENOENT ? "no such file or directory" : strerror(-ret));
+		*program = strdup(name);
+		return *program ? 0 : -ENOMEM;
+	}
+	ret = *name ? search(name, environment_value(&process->env, "PATH"), program) : -ENOENT;
+	if (ret == -ENOENT)
+		return error_set(err, ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
+	return ret < 0 ? error_set(err, -ret, "exec: \"%s\": permission denied", name) : 0;
+}
+
+static int become(const struct oci_process *process, const char *program, struct error *err)
+{
+	execve(program, (char **)process->args.items, (char **)process->env.items);
+	if (errno == ENOENT)
+		return error_set(err, ENOENT, "exec %s: no such file or directory", program);
+	if (errno == EACCES)
+		return error_set(err, EACCES, "exec %s: permission denied", program);
+	if (errno == ENOEXEC)
+		return error_set(err, ENOEXEC, "exec %s: exec format error", program);
+	return error_errno(err, errno, "exec %s", program);
+}
+
+const struct paradigm paradigm_container = {
+	.name = "container",
+	.probe = probe,
+	.find = find,
+	.become = become,
+};

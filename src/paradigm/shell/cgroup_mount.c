@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Mounts of type "cgroup": the container sees its own cgroup as the root of
+ * each hierarchy, by its cgroup namespace or, without one, by a bind mount of
+ * that directory.  See cgroup_namespaces(7).
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "linux/mount.h"
+#include "paradigm/shell/inside.h"
+
+/* The directory that is the container's root in a hierarchy, on the host; fresh memory. */
+static char *own_directory(const struct cgroup *cgroup, size_t index)
+{
+	const struct cgroup_hierarchy *hierarchy = &cgroup->host->hierarchies[index];
+
+	if (cgroup->dirs[index] >= 0)
+		return path_join(hierarchy->mount, cgroup->path);
+	return path_join(hierarchy->mount, hierarchy->own ? hierarchy->own : "/");
+}
+
+static int bind_directory(const struct inside *inside, size_t index, int target, struct error *err)
+{
+	cleanup_free char *path = own_directory(inside->options->cgroup, index);
+
+	if (!path)
+		return -ENOMEM;
+	return mount_classic(path, target, NULL, MS_BIND, NULL, err);
+}
+
+/* One v1 hierarchy (or the v2 tree of a hybrid host) below the tmpfs. */
+static int mount_hierarchy(const struct inside *inside, size_t index, int tmpfs, struct error *err)
+{
+	const struct cgroup_hierarchy *hierarchy = &inside->options->cgroup->host->hierarchies[index];
+	const char *name = strrchr(hierarchy->mount, '/') + 1;
+	const struct oci_namespace *ns = &inside->spec->linux_.namespaces[OCI_NS_CGROUP];
+	cleanup_close int target = -1;
+	char data[256];
+
+	if (mkdirat(tmpfs, name, 0755) < 0)
+		return error_errno(err, errno, "cannot make the mount point %s", name);
+	target = openat(tmpfs, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (target < 0)
+		return error_errno(err, errno, "cannot open the mount point %s", name);
+	if (!ns->set)
+		return bind_directory(inside, index, target, err);
+	if (hierarchy->v2)
+		return mount_classic("cgroup", target, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, err);
+	(void)snprintf(data, sizeof(data), "%s%s", str_starts(hierarchy->controllers, "name=") ? "none," : "",
+		       hierarchy->controllers);
+	return mount_classic("cgroup", target, "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, data, err);
+}
+
+/* Programs look for each controller by its own name: "cpu" -> "cpu,cpuacct". */
+static int link_controllers(const char *mount, int tmpfs, struct error *err)
+{
+	const char *name = strrchr(mount, '/') + 1;
+	cleanup_free char *list = strdup(name);
+	char *rest = list, *controller;
+
+	if (!strchr(name, ','))
+		return 0;
+	if (!list)
+		return -ENOMEM;
+	while ((controller = strsep(&rest, ","))) {
+		if (symlinkat(name, tmpfs, controller) < 0 && errno != EEXIST)
+			return error_errno(err, errno, "cannot link %s", controller);
+	}
+	return 0;
+}
+
+static int mount_v1(const struct inside *inside, int target, const struct oci_mount *mount,
+		    const struct mount_options *parsed, struct error *err)
+{
+	const struct cgroup_host *host = inside->options->cgroup->host;
+	unsigned long flags = (parsed->flags | MS_NOSUID | MS_NODEV | MS_NOEXEC) & ~(unsigned long)MS_RDONLY;
+	cleanup_close int tmpfs = -1;
+	int ret = mount_classic("tmpfs", target, "tmpfs", flags, "mode=755", err);
+
+	if (ret < 0)
+		return ret;
+	tmpfs = file_open_in_root(inside->root_fd, mount->destination, O_PATH | O_DIRECTORY, 0);
+	if (tmpfs < 0)
+		return error_errno(err, -tmpfs, "cannot open the new tmpfs");
+	for (size_t i = 0; i < host->count; i++) {
+		ret = mount_hierarchy(inside, i, tmpfs, err);
+		if (ret == 0)
+			ret = link_controllers(host->hierarchies[i].mount, tmpfs, err);
+		if (ret < 0)
+			return ret;
+	}
+	if (parsed->flags & MS_RDONLY)
+		return mount_set_attributes(tmpfs, "", MOUNT_ATTR_RDONLY, 0, true, err);
+	return 0;
+}
+
+static int mount_v2(const struct inside *inside, int target, const struct oci_mount *mount,
+		    const struct mount_options *parsed, struct error *err)
+{
+	cleanup_close int top = -1;
+	int ret = -EPERM;
+
+	if (inside->spec->linux_.namespaces[OCI_NS_CGROUP].set)
+		ret = mount_classic("cgroup", target, "cgroup2", parsed->flags, parsed->data, err);
+	/* Without the right to mount one (rootless), or with one root for all: the own directory by a bind mount. */
+	if (ret == -EPERM || ret == -EBUSY)
+		ret = bind_directory(inside, 0, target, err);
+	if (ret < 0)
+		return ret;
+	top = file_open_in_root(inside->root_fd, mount->destination, O_PATH | O_DIRECTORY, 0);
+	return top < 0 ? error_errno(err, -top, "cannot open the new mount") : mount_apply(top, parsed, err);
+}
+
+int cgroup_mount_make(const struct inside *inside, const struct oci_mount *mount, struct error *err)
+{
+	const struct cgroup *cgroup = inside->options->cgroup;
+	struct mount_options parsed;
+	cleanup_close int target = mounts_open_target(inside, mount->destination, true, err);
+	int ret;
+
+	if (target < 0)
+		return target;
+	if (!cgroup || cgroup->host->count == 0)
+		return 0; /* a host without cgroups: there is nothing to show */
+	ret = mount_options_parse(mount->options.items, mount->options.count, &parsed, err);
+	if (ret < 0)
+		return ret;
+	if (cgroup->host->layout == CGROUP_V2)
+		ret = mount_v2(inside, target, mount, &parsed, err);
+	else
+		ret = mount_v1(inside, target, mount, &parsed, err);
+	mount_options_free(&parsed);
+	return ret;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * "process" of config.md: what the workload keeps over its execve(2).  See
+ * credentials(7), capabilities(7), and execve(2), "Effect on process
+ * attributes".
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "linux/capability.h"
+#include "linux/lsm.h"
+#include "linux/process.h"
+#include "linux/seccomp.h"
+#include "paradigm/shell/inside.h"
+#include "paradigm/shell/seccomp.h"
+#include "paradigm/shell/sync.h"
+
+enum { DEFAULT_UMASK = 0022, PASSWD_LINE_MAX = 4096 };
+
+static int set_scheduling(const struct oci_process *process, struct error *err)
+{
+	const struct oci_scheduler *scheduler = &process->scheduler;
+	int ret = 0;
+
+	if (scheduler->set) {
+		struct process_scheduler wanted = {
+			.policy = scheduler->policy,
+			.flags = (const char *const *)scheduler->flags.items,
+			.flags_count = scheduler->flags.count,
+			.nice = scheduler->nice,
+			.priority = scheduler->priority,
+			.runtime = scheduler->runtime,
+			.deadline = scheduler->deadline,
+			.period = scheduler->period,
+		};
+		ret = process_set_scheduler(&wanted, err);
+	}
+	if (ret == 0 && process->io_priority.set)
+		ret = process_set_io_priority(process->io_priority.class, (int)process->io_priority.priority, err);
+	return ret;
+}
+
+static int set_labels(const struct inside *inside, struct error *err)
+{
+	const struct oci_process *process = inside->process;
+	bool selinux = process->selinux_label && *process->selinux_label;
+	bool keyring = !inside->options || !inside->options->no_new_keyring;
+	int ret = 0;
+
+	/* The keyring is made with the label that keys get now. */
+	if (keyring && selinux)
+		ret = lsm_selinux_set_key(inside->procfs, process->selinux_label, err);
+	if (ret == 0 && keyring && inside->options)
+		ret = process_join_session_keyring("_ses", err);
+	if (ret >= 0 && keyring && selinux)
+		ret = lsm_selinux_set_key(inside->procfs, "", err);
+	if (ret >= 0 && process->apparmor_profile && *process->apparmor_profile)
+		ret = lsm_apparmor_set_exec(inside->procfs, process->apparmor_profile, err);
+	if (ret >= 0 && selinux)
+		ret = lsm_selinux_set_exec(inside->procfs, process->selinux_label, err);
+	return ret < 0 ? ret : 0;
+}
+
+int credentials_early(struct inside *inside, struct error *err)
+{
+	const struct oci_process *process = inside->process;
+	const struct oci_linux *linux_ = &inside->spec->linux_;
+	int ret = 0;
+
+	if (process->oom_score_adj.set)
+		ret = process_set_oom_score_adj(inside->procfs, (int)process->oom_score_adj.value, err);
+	for (size_t i = 0; i < process->rlimits_count && ret == 0; i++)
+		ret = process_set_rlimit(0, process->rlimits[i].type, process->rlimits[i].soft,
+					 process->rlimits[i].hard, err);
+	if (ret == 0)
+		ret = set_scheduling(process, err);
+	if (ret == 0 && linux_->personality.set)
+		ret = process_set_personality(linux_->personality.domain, err);
+	if (ret == 0 && linux_->memory_policy.set)
+		ret = process_set_memory_policy(linux_->memory_policy.mode,
+						(const char *const *)linux_->memory_policy.flags.items,
+						linux_->memory_policy.flags.count, linux_->memory_policy.nodes, err);
+	return ret == 0 ? set_labels(inside, err) : ret;
+}
+
+/*
+ * The working directory must be one that the container can name: a configuration like /proc/self/fd/7, or an image
+ * with such a link, would otherwise start it in a directory of the host (CVE-2024-21626).
+ */
+static int check_cwd(struct error *err)
+{
+	char path[4096];
+
+	if (syscall(SYS_getcwd, path, sizeof(path)) > 0 && path[0] == '/')
+		return 0;
+	return error_set(err, EPERM,
+			 "current working directory is outside of container mount namespace root -- possible container "
+			 "breakout detected");
+}
+
+int credentials_chdir(struct inside *inside, struct error *err)
+{
+	const char *cwd = inside->process->cwd;
+	int ret = 0;
+
+	/* A missing one is made, as runc does: images name directories that they do not bring. */
+	if (chdir(cwd) < 0 && errno == ENOENT && inside->options) {
+		cleanup_close int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		cleanup_close int made = root < 0 ? -errno : file_mkdir_in_root(root, cwd, 0755, NULL);
+
+		ret = made < 0 ? made : chdir(cwd) < 0 ? -errno : 0;
+	} else if (chdir(cwd) < 0) {
+		ret = -errno;
+	}
+	/* Perhaps only the user may enter it (a network file system that squashes root): tried again then. */
+	if (ret == -EACCES && inside->process->user.uid != 0)
+		return 0;
+	if (ret < 0)
+		return error_set(err, -ret, "chdir to cwd (\"%s\") set in config.json failed: %s", cwd,
+				 ret == -ENOENT ? "no such file or directory" : strerror(-ret));
+	return check_cwd(err);
+}
+
+static const char *has_variable(const struct oci_strings *env, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (size_t i = 0; i < env->count; i++) {
+		if (strncmp(env->items[i], name, length) == 0 && env->items[i][length] == '=' &&
+		    env->items[i][length + 1])
+			return env->items[i];
+	}
+	return NULL;
+}
+
+/* The home of a user in an image's /etc/passwd, read line by line: no NSS, which would load the image's libraries. */
+static int passwd_home(uid_t uid, char home[static PASSWD_LINE_MAX])
+{
+	cleanup_fclose FILE *file = fopen("/etc/passwd", "re");
+	char line[PASSWD_LINE_MAX];
+
+	while (file && fgets(line, sizeof(line), file)) {
+		char *rest = line, *fields[7] = { NULL };
+		uint64_t number;
+		int count = 0;
+
+		line[strcspn(line, "\n")] = '\0';
+		while (rest && count < 7)
+			fields[count++] = strsep(&rest, ":");
+		if (count < 6 || str_to_u64(fields[2], &number) < 0 || number != uid || fields[5][0] != '/')
+			continue;
+		(void)snprintf(home, PASSWD_LINE_MAX, "%s", fields[5]);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int credentials_home(struct inside *inside, struct oci_process *process, struct error *err)
+{
+	static char variable[PASSWD_LINE_MAX + sizeof("HOME=")];
+	struct oci_strings *env = &process->env;
+	char home[PASSWD_LINE_MAX] = "/";
+	const char **items;
+
+	(void)inside;
+	if (has_variable(env, "HOME"))
+		return 0;
+	if (passwd_home(process->user.uid, home) < 0 && process->user.uid == 0)
+		(void)snprintf(home, sizeof(home), "/root");
+	(void)snprintf(variable, sizeof(variable), "HOME=%s", home);
+	items = calloc(env->count + 2, sizeof(*items));
+	if (!items)
+		return error_errno(err, ENOMEM, "cannot set HOME");
+	if (env->count)
+		memcpy(items, env->items, env->count * sizeof(*items));
+	items[env->count++] = variable;
+	env->items = items;
+	return 0;
+}
+
+static int set_capabilities_and_user(const struct oci_process *process, struct error *err)
+{
+	struct capability_sets sets = {
+		.effective = process->capabilities.effective,
+		.permitted = process->capabilities.permitted,
+		.inheritable = process->capabilities.inheritable,
+		.bounding = process->capabilities.bounding,
+		.ambient = process->capabilities.ambient,
+	};
+	int ret = capability_drop_bounding(sets.bounding, err);
+
+	if (ret == 0 && process->user.uid != 0 && (sets.permitted || sets.ambient) &&
+	    process_set_keep_capabilities(true) < 0)
+		ret = error_errno(err, errno, "cannot keep capabilities");
+	if (ret == 0)
+		ret = process_set_user(process->user.uid, process->user.gid, process->user.additional_gids,
+				       process->user.additional_gids_count, err);
+	return ret == 0 ? capability_apply(&sets, err) : ret;
+}
+
+/* The parent takes the listener out of this process by its number, which is told beforehand: once the filter is loaded,
+ * the system calls that would send it may be the very ones that wait for the agent. */
+static int load_filter(const struct seccomp_filter *filter, int control, struct error *err)
+{
+	struct sync_message go;
+	int number, listener;
+
+	if (!(filter->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))
+		return seccomp_filter_load(filter, err);
+	number = fcntl(control, F_DUPFD_CLOEXEC, 0);
+	if (number < 0)
+		return error_errno(err, errno, "cannot hand out the seccomp listener");
+	close(number);
+	if (sync_send(control, SYNC_LISTENER, number, -1) < 0)
+		return error_set(err, EPIPE, "cannot hand out the seccomp listener");
+	listener = seccomp_filter_load(filter, err);
+	if (listener < 0)
+		return listener;
+	(void)sync_receive(control, &go, NULL);
+	return 0;
+}
+
+int credentials_final(struct inside *inside, int control, struct error *err)
+{
+	const struct oci_process *process = inside->process;
+	const struct oci_seccomp *profile = &inside->spec->linux_.seccomp;
+	struct seccomp_filter filter = { 0 };
+	int ret = 0;
+
+	if (profile->set)
+		ret = seccomp_compile_cached(profile, inside->seccomp_cache, &filter, err);
+	umask(process->user.umask.set ? (mode_t)process->user.umask.value : DEFAULT_UMASK);
+	/* Without no_new_privs loading a filter takes CAP_SYS_ADMIN, which is about to go. */
+	if (ret == 0 && profile->set && !process->no_new_privileges)
+		ret = load_filter(&filter, control, err);
+	if (ret == 0)
+		ret = set_capabilities_and_user(process, err);
+	if (ret == 0 && process->no_new_privileges)
+		ret = process_set_no_new_privileges(err);
+	if (ret == 0 && profile->set && process->no_new_privileges)
+		ret = load_filter(&filter, control, err);
+	return ret;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The child of the shell, from clone3(2) to execve(2): runtime.md, "Lifecycle",
+ * steps 2 to 8, one function per stage.
+ */
+#include "paradigm/shell/inside.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "linux/clone.h"
+#include "linux/process.h"
+#include "linux/procfs.h"
+#include "paradigm/shell/hooks.h"
+#include "paradigm/shell/sync.h"
+
+void inside_fail(int socket, const struct error *error)
+{
+	(void)sync_send_error(socket, error);
+	_exit(1);
+}
+
+/* Dies with the parent until it is let go.  Asked again after each change of ids: the kernel forgets it then. */
+static int die_with_parent(int sync, struct error *err)
+{
+	char byte;
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return error_errno(err, errno, "prctl(PR_SET_PDEATHSIG)");
+	/* The parent may have gone before the kernel knew: then the socket tells. */
+	if (recv(sync, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+		return error_set(err, EPIPE, "the creating process is gone");
+	return 0;
+}
+
+/* A new user namespace is nobody's until the parent has written its mappings; then its root is what we are. */
+static int become_mapped_root(struct inside *inside, struct error *err)
+{
+	const struct oci_namespace *ns = &inside->spec->linux_.namespaces[OCI_NS_USER];
+	int ret;
+
+	if (!ns->set)
+		return 0;
+	if (!ns->path) {
+		ret = sync_ask(inside->sync, SYNC_MAP, 0, err);
+		if (ret < 0)
+			return ret;
+	}
+	ret = process_set_user(0, 0, NULL, 0, err);
+	if (ret < 0)
+		return error_wrap(err, "cannot become root in the user namespace"), ret;
+	/* Changed ids made /proc/self the host root's; it is needed until the end of the set-up. */
+	if (prctl(PR_SET_DUMPABLE, 1) < 0)
+		return error_errno(err, errno, "prctl(PR_SET_DUMPABLE)");
+	return die_with_parent(inside->sync, err);
+}
+
+static int set_names_and_sysctls(struct inside *inside, struct error *err)
+{
+	const struct oci_spec *spec = inside->spec;
+	int ret;
+
+	if (spec->hostname && sethostname(spec->hostname, strlen(spec->hostname)) < 0)
+		return error_errno(err, errno, "cannot set the hostname");
+	if (spec->domainname && setdomainname(spec->domainname, strlen(spec->domainname)) < 0)
+		return error_errno(err, errno, "cannot set the domainname");
+	for (size_t i = 0; i < spec->linux_.sysctl.count; i++) {
+		ret = process_set_sysctl(inside->procfs, spec->linux_.sysctl.items[i].key,
+					 spec->linux_.sysctl.items[i].value, err);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int enter_namespaces(struct inside *inside, struct error *err)
+{
+	const struct oci_linux *linux_ = &inside->spec->linux_;
+	int ret = 0;
+
+	if (inside->options->join) {
+		ret = sync_ask(inside->sync, SYNC_CGROUP, 0, err);
+		if (ret < 0)
+			return ret;
+	}
+	if (inside->doors_count > 0) {
+		ret = cgroup_doors_enter(inside->doors, inside->doors_count);
+		if (ret < 0)
+			return error_errno(err, -ret, "cannot enter the cgroup");
+	}
+	if (!namespaces_need_stand_in(linux_))
+		ret = namespaces_join(linux_, 0, NULL, err);
+	if (ret == 0)
+		ret = become_mapped_root(inside, err);
+	if (ret == 0)
+		ret = namespaces_unshare_late(inside, err);
+	if (ret == 0 && setsid() < 0)
+		ret = error_errno(err, errno, "setsid");
+	if (ret == 0 && linux_->namespaces[OCI_NS_NETWORK].set && !linux_->namespaces[OCI_NS_NETWORK].path)
+		ret = namespaces_loopback_up(err);
+	return ret == 0 ? set_names_and_sysctls(inside, err) : ret;
+}
+
+/* A hook of the container itself needs the state document, which only the parent can write. */
+static int run_own_hooks(struct inside *inside, const struct oci_hook_list *hooks, const char *name, int control,
+			 struct error *err)
+{
+	cleanup_free char *state = NULL;
+	int ret;
+
+	if (hooks->count == 0)
+		return 0;
+	ret = sync_send(control, SYNC_STATE, 0, -1);
+	if (ret == 0)
+		ret = sync_receive_text(control, SYNC_STATE, &state);
+	if (ret < 0)
+		return error_errno(err, -ret, "cannot get the state for %s hooks", name);
+	(void)inside;
+	return hooks_run(hooks, name, state, err);
+}
+
+static int set_up(struct inside *inside, struct error *err)
+{
+	const struct oci_hooks *hooks = &inside->spec->hooks;
+	int ret = enter_namespaces(inside, err);
+
+	if (ret == 0)
+		ret = credentials_early(inside, err);
+	if (ret == 0)
+		ret = rootfs_open(inside, err);
+	if (ret == 0)
+		ret = rootfs_build(inside, err);
+	if (ret == 0 && (hooks->prestart.count || hooks->create_runtime.count))
+		ret = sync_ask(inside->sync, SYNC_HOOKS, 0, err);
+	if (ret == 0)
+		ret = run_own_hooks(inside, &hooks->create_container, "createContainer", inside->sync, err);
+	if (ret == 0)
+		ret = rootfs_enter(inside, err);
+	if (ret == 0)
+		ret = terminal_use(inside, err);
+	/* From here on no descriptor of ours may be seen by whoever enters the namespaces (CVE-2016-9962,
+	 * CVE-2024-21626). */
+	if (ret == 0)
+		ret = fds_cloexec_from(3 + inside->preserve_fds, NULL, 0);
+	if (ret == 0 && inside->process->set)
+		ret = credentials_chdir(inside, err);
+	return ret;
+}
+
+/* Waits on the start socket; the connection is where errors go from now on. */
+static int wait_for_start(const struct inside *inside)
+{
+	int connection;
+
+	do
+		connection = accept4(inside->options->start_socket, NULL, NULL, SOCK_CLOEXEC);
+	while (connection < 0 && (errno == EINTR || errno == ECONNABORTED));
+	return connection;
+}
+
+void inside_main(struct inside *inside)
+{
+	struct oci_process *process = (struct oci_process *)inside->process;
+	struct error error = ERROR_INIT;
+	char *program = NULL;
+	int control = inside->sync, ret;
+
+	if (die_with_parent(inside->sync, &error) < 0 || set_up(inside, &error) < 0 ||
+	    credentials_home(inside, process, &error) < 0 || inside->paradigm->find(process, &program, &error) < 0 ||
+	    sync_ask(inside->sync, SYNC_READY, 0, &error) < 0)
+		inside_fail(inside->sync, &error);
+	if (prctl(PR_SET_PDEATHSIG, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+		_exit(1);
+	if (inside->options->start_socket >= 0) {
+		close(inside->sync);
+		control = wait_for_start(inside);
+		if (control < 0)
+			_exit(1);
+	}
+	ret = run_own_hooks(inside, &inside->spec->hooks.start_container, "startContainer", control, &error);
+	if (ret == 0)
+		ret = credentials_final(inside, control, &error);
+	if (ret == 0)
+		(void)inside->paradigm->become(process, program, &error);
+	inside_fail(control, &error);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inside - what happens in the child of the shell, and its rooms: rootfs
+ * (mounts.c, cgroup_mount.c, devices.c, masks.c), terminal, credentials.
+ *
+ * For the shell's own files only.  Everything here runs in the process that
+ * becomes process 1, in the order that inside.c tells; descriptors are closed
+ * by its execve(2), memory goes with it.
+ */
+#ifndef CAISSON_PARADIGM_SHELL_INSIDE_H
+#define CAISSON_PARADIGM_SHELL_INSIDE_H
+
+#include "linux/cgroup.h"
+#include "paradigm/shell/shell.h"
+
+struct inside {
+	const struct shell_options *options; /* NULL when a process is added to a running container */
+	const struct oci_spec *spec;
+	const struct oci_process *process;
+	const struct paradigm *paradigm;
+	int sync;     /* socket to the parent */
+	int procfs;   /* the host's /proc */
+	int root_fd;  /* the container's root mount */
+	int *sources; /* per mount of the specification: a detached mount that the parent opened, or -1 */
+	int doors[CGROUP_HIERARCHIES_MAX];
+	int doors_count;
+	int joined;	   /* CLONE_NEW* of namespaces that a stand-in has joined already */
+	bool in_userns;	   /* new or joined: no device nodes, no host's privileges */
+	bool dev_is_bound; /* the configuration brings a /dev of its own */
+	int console;	   /* the terminal's other end; -1: none */
+	int preserve_fds, stdio[3], seccomp_cache;
+	bool keeps_root; /* no mount namespace of its own */
+};
+
+/* inside.c: never return. */
+__attribute__((noreturn)) void inside_main(struct inside *inside);
+__attribute__((noreturn)) void inside_fail(int socket, const struct error *error);
+
+/* namespaces.c */
+/* CLONE_NEW* flag of an OCI namespace type. */
+int namespaces_flag(enum oci_namespace_type type);
+/* Flags of the namespaces that clone3(2) can make at once. */
+uint64_t namespaces_new(const struct oci_linux *linux_);
+/* Whether they need a stand-in that joins first and clones then: see namespaces.c. */
+bool namespaces_need_stand_in(const struct oci_linux *linux_);
+/* Joins all namespaces with a path (types in except are skipped); EPERM is kept for later in *later if that is not
+ * NULL. */
+int namespaces_join(const struct oci_linux *linux_, int except, int *later, struct error *err);
+/* New cgroup and time namespaces, which must be made after the cgroup is entered and before the program runs. */
+int namespaces_unshare_late(struct inside *inside, struct error *err);
+/* Brings the loopback interface of a new network namespace up. */
+int namespaces_loopback_up(struct error *err);
+
+/* rootfs.c: makes the root file system ready below inside->root_fd; then changes into it. */
+int rootfs_open(struct inside *inside, struct error *err);
+int rootfs_build(struct inside *inside, struct error *err);
+int rootfs_enter(struct inside *inside, struct error *err);
+
+/* mounts.c */
+int mounts_make_all(struct inside *inside, struct error *err);
+/* In the parent: opens the sources that the child could not reach or map.  *sources (mounts_count descriptors) is owned
+ * by the caller, NULL if there are none. */
+int mounts_open_sources(const struct shell_options *options, int **sources, struct error *err);
+/* Opens a mount point below the root, made if missing; O_PATH descriptor or -errno with words. */
+int mounts_open_target(const struct inside *inside, const char *path, bool directory, struct error *err);
+
+/* cgroup_mount.c */
+int cgroup_mount_make(const struct inside *inside, const struct oci_mount *mount, struct error *err);
+
+/* devices.c */
+int devices_make(struct inside *inside, struct error *err);
+/* After the last node is made: a /dev that is to be read-only becomes so. */
+int devices_finish(const struct inside *inside, struct error *err);
+
+/* masks.c: maskedPaths and readonlyPaths */
+int masks_apply(const struct inside *inside, struct error *err);
+
+/* terminal.c */
+int terminal_make(struct inside *inside, struct error *err); /* opens it, tells the parent */
+int terminal_use(struct inside *inside, struct error *err);  /* 0, 1, 2, controlling terminal */
+
+/* credentials.c: what the process keeps over execve(2). */
+int credentials_early(struct inside *inside,
+		      struct error *err); /* limits, scheduling, labels: needs the host's /proc */
+int credentials_final(struct inside *inside, int control, struct error *err); /* user, capabilities, seccomp */
+int credentials_chdir(struct inside *inside, struct error *err);
+/* HOME from /etc/passwd where the environment has none; may extend process->env. */
+int credentials_home(struct inside *inside, struct oci_process *process, struct error *err);
+
+#endif

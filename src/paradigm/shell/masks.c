@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * maskedPaths and readonlyPaths (config-linux.md).
+ *
+ * What covers a masked file is the host's null device, opened before the
+ * container's root is entered and checked to be that (CVE-2025-31133); what
+ * covers directories is one empty read-only tmpfs, cloned for each: a tmpfs of
+ * its own for every path would cost a superblock each.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "linux/mount.h"
+#include "paradigm/shell/inside.h"
+
+#ifndef SYS_open_tree_attr
+#define SYS_open_tree_attr 467
+#endif
+
+static int open_null(struct error *err)
+{
+	cleanup_close int fd = open("/dev/null", O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return error_errno(err, errno, "cannot open /dev/null");
+	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+		return error_set(err, ENODEV, "/dev/null is not the null device");
+	return take_fd(&fd);
+}
+
+static int open_empty(struct error *err)
+{
+	struct mount_options options = { .flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+					 .data = (char *)"size=0k,nr_inodes=2" };
+
+	return mount_new("tmpfs", "tmpfs", &options, err);
+}
+
+static int mask(const struct inside *inside, const char *path, int *null, int *empty, struct error *err)
+{
+	cleanup_close int target = file_open_in_root(inside->root_fd, path, O_PATH, 0);
+	cleanup_close int cover = -1;
+	struct stat st;
+
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return error_errno(err, -target, "cannot open %s", path);
+	if (fstat(target, &st) < 0)
+		return error_errno(err, errno, "cannot stat %s", path);
+	if (S_ISDIR(st.st_mode)) {
+		if (*empty < 0)
+			*empty = open_empty(err);
+		cover = *empty < 0 ? *empty : mount_clone(*empty, "", false, 0, err);
+	} else {
+		if (*null < 0)
+			*null = open_null(err);
+		cover = *null < 0 ? *null : mount_clone(*null, "", false, 0, err);
+	}
+	return cover < 0 ? cover : mount_attach(cover, target, err);
+}
+
+/* The path's own tree, read-only, over itself.  One system call since Linux 6.15, two before. */
+static int clone_readonly(int target, struct error *err)
+{
+	struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
+	long fd = syscall(SYS_open_tree_attr, target, "",
+			  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
+			  sizeof(attributes));
+	int ret;
+
+	if (fd >= 0)
+		return (int)fd;
+	fd = mount_clone(target, "", true, 0, err);
+	if (fd < 0)
+		return (int)fd;
+	ret = mount_set_attributes((int)fd, "", MOUNT_ATTR_RDONLY, 0, true, err);
+	if (ret < 0) {
+		close((int)fd);
+		return ret;
+	}
+	return (int)fd;
+}
+
+static int make_readonly(const struct inside *inside, const char *path, struct error *err)
+{
+	cleanup_close int target = file_open_in_root(inside->root_fd, path, O_PATH, 0);
+	cleanup_close int tree = -1;
+
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return error_errno(err, -target, "cannot open %s", path);
+	tree = clone_readonly(target, err);
+	return tree < 0 ? tree : mount_attach(tree, target, err);
+}
+
+int masks_apply(const struct inside *inside, struct error *err)
+{
+	const struct oci_linux *linux_ = &inside->spec->linux_;
+	cleanup_close int null = -1, empty = -1;
+	int ret;
+
+	for (size_t i = 0; i < linux_->readonly_paths.count; i++) {
+		ret = make_readonly(inside, linux_->readonly_paths.items[i], err);
+		if (ret < 0)
+			return error_wrap(err, "cannot make %s read-only", linux_->readonly_paths.items[i]), ret;
+	}
+	for (size_t i = 0; i < linux_->masked_paths.count; i++) {
+		ret = mask(inside, linux_->masked_paths.items[i], &null, &empty, err);
+		if (ret < 0)
+			return error_wrap(err, "can't mask path \"%s\"", linux_->masked_paths.items[i]), ret;
+	}
+	return 0;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * "mounts" of config.md, in the order given.
+ *
+ * Every destination is resolved once, beneath the root, into a descriptor, and
+ * the mount goes onto that: links that are swapped meanwhile lead nowhere.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "linux/idmap.h"
+#include "linux/mount.h"
+#include "paradigm/shell/copyup.h"
+#include "paradigm/shell/inside.h"
+
+int mounts_open_target(const struct inside *inside, const char *path, bool directory, struct error *err)
+{
+	int fd = directory ? file_mkdir_in_root(inside->root_fd, path, 0755, NULL)
+			   : file_touch_in_root(inside->root_fd, path, 0644);
+
+	return fd < 0 ? error_errno(err, -fd, "cannot make the mount point %s", path) : fd;
+}
+
+/* An image that makes /proc or /sys a link would see the host's procfs appear elsewhere, unmasked (CVE-2019-19921). */
+static int open_plain_target(const struct inside *inside, const struct oci_mount *mount, struct error *err)
+{
+	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS };
+	long fd = syscall(SYS_openat2, inside->root_fd, mount->destination, &how, sizeof(how));
+
+	if (fd < 0 && errno == ENOENT) {
+		int made = file_mkdir_in_root(inside->root_fd, mount->destination, 0755, NULL);
+
+		if (made < 0)
+			return error_errno(err, -made, "cannot make the mount point %s", mount->destination);
+		close(made);
+		fd = syscall(SYS_openat2, inside->root_fd, mount->destination, &how, sizeof(how));
+	}
+	if (fd < 0 && (errno == ELOOP || errno == ENOTDIR))
+		return error_set(err, ELOOP, "filesystem \"%s\" must be mounted on ordinary directory", mount->type);
+	return fd < 0 ? error_errno(err, errno, "cannot open the mount point %s", mount->destination) : (int)fd;
+}
+
+/* Files of a procfs that tools like lxcfs cover; everything else in it decides about security. */
+static bool may_cover_proc(const char *path)
+{
+	static const char *const allowed[] = { "/proc/cpuinfo",
+					       "/proc/diskstats",
+					       "/proc/meminfo",
+					       "/proc/stat",
+					       "/proc/swaps",
+					       "/proc/uptime",
+					       "/proc/loadavg",
+					       "/proc/slabinfo",
+					       "/proc/net/dev",
+					       "/proc/sys/kernel/ns_last_pid",
+					       "/proc/sys/crypto/fips_enabled" };
+
+	for (size_t i = 0; i < sizeof(allowed) / sizeof(*allowed); i++) {
+		if (strcmp(path, allowed[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int check_target(const struct oci_mount *mount, int target, struct error *err)
+{
+	cleanup_free char *clean = path_clean(mount->destination);
+	struct statfs fs;
+
+	if (!clean)
+		return -ENOMEM;
+	if (fstatfs(target, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC || may_cover_proc(clean))
+		return 0;
+	/* The mount point of /proc itself is the root of whatever was there before. */
+	if (strcmp(clean, "/proc") == 0)
+		return 0;
+	return error_set(err, EPERM, "\"%s\" cannot be mounted because it is inside /proc", mount->destination);
+}
+
+static const char *source_path(const struct shell_options *options, const struct oci_mount *mount, char **owned)
+{
+	if (!mount->source || *mount->source == '/')
+		return mount->source;
+	*owned = path_join(options->bundle, mount->source);
+	return *owned;
+}
+
+static int open_source(const struct shell_options *options, const struct oci_mount *mount,
+		       const struct mount_options *parsed, struct error *err)
+{
+	cleanup_free char *owned = NULL;
+	const char *path = source_path(options, mount, &owned);
+
+	if (!path)
+		return error_set(err, EINVAL, "mount %s has no source", mount->destination);
+	return mount_clone(AT_FDCWD, path, parsed->flags & MS_REC, parsed->source_nofollow ? AT_SYMLINK_NOFOLLOW : 0,
+			   err);
+}
+
+static int mount_bind(struct inside *inside, size_t index, const struct mount_options *parsed, struct error *err)
+{
+	const struct oci_mount *mount = &inside->spec->mounts[index];
+	cleanup_close int opened = -1, target = -1;
+	int source = inside->sources ? inside->sources[index] : -1, ret;
+	struct stat st;
+
+	if (source < 0)
+		source = opened = open_source(inside->options, mount, parsed, err);
+	if (source < 0)
+		return source;
+	if (fstat(source, &st) < 0)
+		return error_errno(err, errno, "cannot stat %s", mount->source);
+	target = mounts_open_target(inside, mount->destination, S_ISDIR(st.st_mode), err);
+	if (target < 0)
+		return target;
+	ret = check_target(mount, target, err);
+	if (ret == 0)
+		ret = mount_apply(source, parsed, err);
+	return ret == 0 ? mount_attach(source, target, err) : ret;
+}
+
+/* A tmpfs that starts with what the image has there. */
+static int mount_copyup(struct inside *inside, const struct oci_mount *mount, const struct mount_options *parsed,
+			struct error *err)
+{
+	cleanup_close int target = mounts_open_target(inside, mount->destination, true, err);
+	struct mount_options writable = *parsed;
+	cleanup_close int fs = -1;
+	int ret;
+
+	if (target < 0)
+		return target;
+	writable.flags &= ~(unsigned long)MS_RDONLY;
+	fs = mount_new(mount->type, mount->source, &writable, err);
+	if (fs < 0)
+		return fs;
+	ret = copyup(target, fs, err);
+	if (ret == 0 && (parsed->flags & MS_RDONLY))
+		ret = mount_set_attributes(fs, "", MOUNT_ATTR_RDONLY, 0, false, err);
+	if (ret == 0)
+		ret = mount_apply(fs, parsed, err);
+	return ret == 0 ? mount_attach(fs, target, err) : ret;
+}
+
+/* SELinux: what is made for the container gets its label as a mount option. */
+static char *data_with_label(const struct inside *inside, const struct oci_mount *mount, const char *data)
+{
+	const char *label = inside->spec->linux_.mount_label;
+	cleanup_str struct str text = STR_INIT;
+
+	if (!label || !*label || !mount->type ||
+	    (strcmp(mount->type, "tmpfs") != 0 && strcmp(mount->type, "mqueue") != 0))
+		return data ? strdup(data) : NULL;
+	str_printf(&text, "%s%scontext=\"%s\"", data ? data : "", data ? "," : "", label);
+	return str_take(&text);
+}
+
+/* sysfs shows the network namespace and may be mounted only by who owns that: the host's own is the next best. */
+static int mount_host_sys(int target, const struct mount_options *parsed, struct error *err)
+{
+	cleanup_close int tree = mount_clone(AT_FDCWD, "/sys", true, 0, err);
+	int ret;
+
+	if (tree < 0)
+		return tree;
+	ret = mount_apply(tree, parsed, err);
+	return ret == 0 ? mount_attach(tree, target, err) : ret;
+}
+
+static int mount_filesystem(struct inside *inside, const struct oci_mount *mount, struct mount_options *parsed,
+			    struct error *err)
+{
+	bool plain = strcmp(mount->type, "proc") == 0 || strcmp(mount->type, "sysfs") == 0;
+	cleanup_free char *data = data_with_label(inside, mount, parsed->data);
+	cleanup_close int target = plain ? open_plain_target(inside, mount, err)
+					 : mounts_open_target(inside, mount->destination, true, err);
+	cleanup_close int top = -1;
+	unsigned long flags = parsed->flags;
+	int ret;
+
+	if (target < 0)
+		return target;
+	if (!plain && str_starts(mount->destination, "/proc/")) {
+		ret = check_target(mount, target, err);
+		if (ret < 0)
+			return ret;
+	}
+	/* Device nodes are still to be made in a read-only /dev: devices.c closes it. */
+	if (strcmp(mount->destination, "/dev") == 0)
+		flags &= ~(unsigned long)MS_RDONLY;
+	ret = mount_classic(mount->source ? mount->source : mount->type, target, mount->type, flags, data, err);
+	if (ret == -EPERM && strcmp(mount->type, "sysfs") == 0)
+		return mount_host_sys(target, parsed, err);
+	if (ret < 0 || !(parsed->propagation_count || parsed->recursive_set || parsed->recursive_cleared))
+		return ret;
+	top = file_open_in_root(inside->root_fd, mount->destination, O_PATH | O_DIRECTORY, 0);
+	return top < 0 ? error_errno(err, -top, "cannot open the new mount") : mount_apply(top, parsed, err);
+}
+
+/* "remount" changes what a mount before this one made. */
+static int remount(struct inside *inside, const struct oci_mount *mount, const struct mount_options *parsed,
+		   struct error *err)
+{
+	cleanup_close int target = file_open_in_root(inside->root_fd, mount->destination, O_PATH, 0);
+
+	if (target < 0)
+		return error_errno(err, -target, "cannot open %s", mount->destination);
+	return mount_classic(mount->source, target, NULL, parsed->flags, parsed->data, err);
+}
+
+static int mount_one(struct inside *inside, size_t index, struct mount_options *parsed, struct error *err)
+{
+	const struct oci_mount *mount = &inside->spec->mounts[index];
+
+	if (parsed->flags & MS_REMOUNT)
+		return remount(inside, mount, parsed, err);
+	if ((parsed->flags & MS_BIND) || !mount->type || strcmp(mount->type, "bind") == 0 ||
+	    strcmp(mount->type, "rbind") == 0) {
+		if (strcmp(mount->destination, "/dev") == 0 || strcmp(mount->destination, "/dev/") == 0)
+			inside->dev_is_bound = true;
+		return mount_bind(inside, index, parsed, err);
+	}
+	if (strcmp(mount->type, "cgroup") == 0 || strcmp(mount->type, "cgroup2") == 0)
+		return cgroup_mount_make(inside, mount, err);
+	if (parsed->tmpcopyup && strcmp(mount->type, "tmpfs") == 0)
+		return mount_copyup(inside, mount, parsed, err);
+	return mount_filesystem(inside, mount, parsed, err);
+}
+
+int mounts_make_all(struct inside *inside, struct error *err)
+{
+	for (size_t i = 0; i < inside->spec->mounts_count; i++) {
+		const struct oci_mount *mount = &inside->spec->mounts[i];
+		struct mount_options parsed;
+		int ret = mount_options_parse(mount->options.items, mount->options.count, &parsed, err);
+
+		if (ret == 0) {
+			ret = mount_one(inside, i, &parsed, err);
+			mount_options_free(&parsed);
+		}
+		if (ret < 0)
+			return error_wrap(err, "error mounting \"%s\" to rootfs at \"%s\"",
+					  mount->source ? mount->source
+					  : mount->type ? mount->type
+							: "",
+					  mount->destination),
+			       ret;
+	}
+	return 0;
+}
+
+static int open_namespace(const struct oci_id_mappings *uids, const struct oci_id_mappings *gids, struct error *err)
+{
+	/* The two structs say the same in the same order: ids inside, ids outside, how many. */
+	_Static_assert(sizeof(struct oci_id_mapping) == sizeof(struct idmap_range), "id mappings differ");
+	struct idmap map = {
+		.uids = (const struct idmap_range *)uids->items,
+		.gids = (const struct idmap_range *)gids->items,
+		.uids_count = uids->count,
+		.gids_count = gids->count,
+	};
+
+	return idmap_namespace(&map, err);
+}
+
+/* A mount without mappings of its own that wants to be mapped takes the container's. */
+static int map_source(const struct oci_spec *spec, const struct oci_mount *mount, const struct mount_options *parsed,
+		      int source, struct error *err)
+{
+	bool own = mount->uid_mappings.count > 0;
+	cleanup_close int userns = open_namespace(own ? &mount->uid_mappings : &spec->linux_.uid_mappings,
+						  own ? &mount->gid_mappings : &spec->linux_.gid_mappings, err);
+
+	return userns < 0 ? userns : mount_set_idmap(source, userns, parsed->ridmap, err);
+}
+
+static int open_for_child(const struct shell_options *options, const struct oci_mount *mount, bool in_userns,
+			  int *source, struct error *err)
+{
+	struct mount_options parsed;
+	const char *propagation = options->spec->linux_.rootfs_propagation;
+	bool mapped, bound;
+	int ret = mount_options_parse(mount->options.items, mount->options.count, &parsed, err);
+
+	if (ret < 0)
+		return ret;
+	bound = (parsed.flags & MS_BIND) || (mount->type && strcmp(mount->type, "bind") == 0);
+	mapped = parsed.idmap || parsed.ridmap || mount->uid_mappings.count > 0;
+	if (mapped && !bound)
+		ret = error_set(err, EINVAL, "id mappings are for bind mounts: %s", mount->destination);
+	if (ret == 0 && bound && (in_userns || mapped) && !(parsed.flags & MS_REMOUNT)) {
+		*source = open_source(options, mount, &parsed, err);
+		ret = *source < 0 ? *source : 0;
+		/* Opened here, it is still a peer of the host's mount: cut like the child cuts all others. */
+		if (ret == 0)
+			ret = mount_set_propagation(
+				*source, "", propagation ? mount_propagation_from_name(propagation) : MS_SLAVE | MS_REC,
+				err);
+		if (ret == 0 && mapped)
+			ret = map_source(options->spec, mount, &parsed, *source, err);
+	}
+	mount_options_free(&parsed);
+	return ret < 0 ? (error_wrap(err, "error mounting \"%s\"", mount->source ? mount->source : ""), ret) : 0;
+}
+
+int mounts_open_sources(const struct shell_options *options, int **sources, struct error *err)
+{
+	const struct oci_spec *spec = options->spec;
+	bool in_userns = spec->linux_.namespaces[OCI_NS_USER].set, needed = in_userns;
+	int ret = 0;
+
+	*sources = NULL;
+	for (size_t i = 0; i < spec->mounts_count && !needed; i++) {
+		needed = spec->mounts[i].uid_mappings.count > 0;
+		for (size_t k = 0; k < spec->mounts[i].options.count && !needed; k++)
+			needed = str_ends(spec->mounts[i].options.items[k], "idmap");
+	}
+	if (!needed || spec->mounts_count == 0)
+		return 0;
+	*sources = malloc(spec->mounts_count * sizeof(int));
+	if (!*sources)
+		return error_errno(err, ENOMEM, "cannot open the mounts");
+	for (size_t i = 0; i < spec->mounts_count; i++)
+		(*sources)[i] = -1;
+	/* A rootless caller has nothing to give that its child has not. */
+	for (size_t i = 0; i < spec->mounts_count && ret == 0; i++)
+		ret = open_for_child(options, &spec->mounts[i], in_userns && geteuid() == 0, &(*sources)[i], err);
+	return ret;
+}

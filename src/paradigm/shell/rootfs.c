@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The root file system: opened as a mount of its own, furnished while it is
+ * reachable by a descriptor only, and then changed into.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "linux/mount.h"
+#include "paradigm/shell/inside.h"
+
+/*
+ * The new root is put over "/" instead of over its own path: a root that came as a descriptor has no path here, and one
+ * below a directory that the container's user may not search could not be reached by it.
+ */
+static int attach_root(struct inside *inside, struct error *err)
+{
+	if (mount("", "/", NULL, MS_PRIVATE, NULL) < 0)
+		return error_errno(err, errno, "cannot make the root mount private");
+	return mount_attach_at(inside->root_fd, AT_FDCWD, "/", err);
+}
+
+int rootfs_open(struct inside *inside, struct error *err)
+{
+	const char *propagation = inside->spec->linux_.rootfs_propagation;
+	unsigned long flags = propagation ? mount_propagation_from_name(propagation) : MS_SLAVE | MS_REC;
+	int ret;
+
+	if (inside->keeps_root) {
+		inside->root_fd = open(inside->options->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		return inside->root_fd < 0 ? error_errno(err, errno, "cannot open the root %s", inside->options->rootfs)
+					   : 0;
+	}
+	/* Shared means: what is mounted inside shows outside. Everything else must cut the way back to the host first.
+	 */
+	if (mount("", "/", NULL, flags, NULL) < 0)
+		return error_errno(err, errno, "cannot change the propagation of mounts");
+	if (inside->options->rootfs_fd >= 0) {
+		inside->root_fd = inside->options->rootfs_fd;
+	} else {
+		inside->root_fd = mount_clone(AT_FDCWD, inside->options->rootfs, true, 0, err);
+		if (inside->root_fd < 0)
+			return error_wrap(err, "cannot open the root file system"), inside->root_fd;
+	}
+	ret = attach_root(inside, err);
+	if (ret < 0)
+		return error_wrap(err, "cannot mount the root file system"), ret;
+	return 0;
+}
+
+int rootfs_build(struct inside *inside, struct error *err)
+{
+	const struct oci_spec *spec = inside->spec;
+	mode_t mask = umask(0); /* modes are meant as they are written */
+	int ret = mounts_make_all(inside, err);
+
+	if (ret == 0)
+		ret = devices_make(inside, err);
+	if (ret == 0 && inside->process->terminal)
+		ret = terminal_make(inside, err);
+	if (ret == 0 && !inside->keeps_root)
+		ret = devices_finish(inside, err);
+	if (ret == 0 && !inside->keeps_root)
+		ret = masks_apply(inside, err);
+	umask(mask);
+	if (ret == 0 && spec->root.readonly && !inside->keeps_root)
+		ret = mount_set_attributes(inside->root_fd, "", MOUNT_ATTR_RDONLY, 0, false, err);
+	return ret;
+}
+
+int rootfs_enter(struct inside *inside, struct error *err)
+{
+	const char *propagation = inside->spec->linux_.rootfs_propagation;
+	int ret;
+
+	if (inside->keeps_root) {
+		if (fchdir(inside->root_fd) < 0 || chroot(".") < 0)
+			return error_errno(err, errno, "cannot change the root");
+		return 0;
+	}
+	if (inside->options->no_pivot)
+		ret = mount_move_root(inside->root_fd, err);
+	else
+		ret = mount_pivot_root(inside->root_fd, err);
+	if (ret < 0)
+		return ret;
+	if (propagation && mount("", "/", NULL, mount_propagation_from_name(propagation), NULL) < 0)
+		return error_errno(err, errno, "cannot set rootfsPropagation %s", propagation);
+	return 0;
+}

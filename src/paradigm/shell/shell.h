@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shell - the outer container that every paradigm stands in.
+ *
+ * Makes one process in its own namespaces, cgroup, root file system, with its
+ * limits, credentials and filters, exactly as an OCI configuration says, and
+ * lets the paradigm take over as process 1.  See config.md, config-linux.md
+ * and runtime.md of the OCI runtime specification, namespaces(7).
+ *
+ * It never looks at state directories, images or networks, and keeps nothing
+ * after its process is gone: all mounts live in the process's own namespace.
+ *
+ * There is one child and no second helper process: clone3(2) gives it its
+ * namespaces, parent and child talk through one socket (sync.h), and the child
+ * dies with the parent until it is let go.
+ */
+#ifndef CAISSON_PARADIGM_SHELL_SHELL_H
+#define CAISSON_PARADIGM_SHELL_SHELL_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+#include "linux/cgroup.h"
+#include "paradigm/paradigm.h"
+#include "spec/runtime.h"
+
+/* The OCI state document for hooks and seccomp agents; fresh memory.  status is "creating", "created", ... */
+typedef char *shell_state_fn(void *context, pid_t pid, const char *status);
+
+struct shell_options { /* nothing in here is owned */
+	const struct oci_spec *spec;
+	const struct paradigm *paradigm;
+	const char *bundle;	     /* absolute; relative mount sources start there */
+	const char *rootfs;	     /* absolute path of the root file system; only for messages when rootfs_fd >= 0 */
+	int rootfs_fd;		     /* a detached mount (open_tree, fsmount) to take as the root instead; -1: rootfs */
+	const struct cgroup *cgroup; /* joined before anything else; NULL: stay in the caller's */
+	/* Called with the child's pid when that is to be moved into its cgroup from outside (systemd's scopes), before it has
+	 * any namespace or mount that depends on its cgroup; NULL: there is no need. */
+	int (*join)(void *context, pid_t pid, struct error *err);
+	int start_socket;	     /* listening AF_UNIX socket on which `start` will connect; -1: go at once */
+	const char *console_socket;  /* gets the terminal's master; NULL: none */
+	bool keep_console;	     /* the terminal's master is returned in struct shell instead */
+	int stdio[3];		     /* become 0, 1, 2; -1: inherited */
+	int preserve_fds;	     /* 3 .. 2 + preserve_fds stay open */
+	int seccomp_cache;	     /* directory descriptor, or -1 */
+	bool no_pivot, no_new_keyring;
+	shell_state_fn *state;
+	void *state_context; /* of state and join */
+};
+
+struct shell {
+	pid_t pid;   /* process 1, in the caller's pid namespace; 0: none */
+	int pidfd;   /* owned */
+	int sync;    /* owned */
+	int console; /* the terminal's master if it is kept, owned; else -1 */
+	const struct shell_options *options;
+};
+
+/* Clones the child and returns at once, so that the caller can work while the child does.  On failure there is none. */
+int shell_spawn(const struct shell_options *options, struct shell *shell, struct error *err);
+
+/*
+ * Serves the child (id mappings, prestart and createRuntime hooks) until everything is set up but the workload.  On
+ * failure the child is dead and reaped, and err is the child's own error where it had one.
+ */
+int shell_prepare(struct shell *shell, struct error *err);
+
+/*
+ * Lets the child live on by itself.  Without a start socket the paradigm takes over now, and this returns when it has
+ * (or has failed: then the child is dead and reaped); with one the child waits there.
+ */
+int shell_release(struct shell *shell, struct error *err);
+
+/* What `start` does: connected is a socket connected to the start socket of process pidfd.  Returns when the paradigm
+ * has taken over, or with the child's error. */
+int shell_start(int connected, int pidfd, pid_t pid, const struct oci_spec *spec, shell_state_fn *state, void *context,
+		struct error *err);
+
+/* Kills and reaps a child that must not live (before release only), closes the descriptors. */
+void shell_abort(struct shell *shell);
+/* Closes the descriptors only. */
+void shell_close(struct shell *shell);
+
+struct shell_exec_options {
+	const struct oci_spec *spec;	   /* of the container */
+	const struct oci_process *process; /* to run */
+	const struct paradigm *paradigm;
+	pid_t pid; /* the container's process 1 */
+	int pidfd; /* of the same */
+	const struct cgroup *cgroup;
+	const char *console_socket;
+	bool keep_console;
+	int stdio[3];
+	int preserve_fds;
+	int seccomp_cache;
+	shell_state_fn *state;
+	void *state_context;
+};
+
+/* One more process in a running container; returns when it has executed its program.  console as in struct shell. */
+int shell_exec(const struct shell_exec_options *options, pid_t *pid, int *console, struct error *err);
+
+#endif

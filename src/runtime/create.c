@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * create, start and run: runtime.md, "Lifecycle".
+ *
+ * Everything that is made can be found again by what was written before it, so
+ * that a kill at any point leaves nothing that the next command cannot clean:
+ * first the directory with config.json (which names the cgroup), then the
+ * cgroup, then the process, which dies with us until state.json names it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "linux/clone.h"
+#include "linux/fdpass.h"
+#include "paradigm/container/container.h"
+#include "paradigm/shell/hooks.h"
+#include "paradigm/shell/resources.h"
+#include "paradigm/shell/shell.h"
+#include "runtime/internal.h"
+
+/* One creation on its way. */
+struct creation {
+	struct runtime *runtime;
+	struct container *container;
+	struct runtime_create_options *options;
+	struct cgroup cgroup;
+	bool has_cgroup;
+	struct shell shell;
+	int start_socket, seccomp_cache;
+};
+
+static char *now(void)
+{
+	struct timespec time;
+	struct tm tm;
+	char text[64];
+	char *result;
+
+	(void)clock_gettime(CLOCK_REALTIME, &time);
+	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", gmtime_r(&time.tv_sec, &tm));
+	return asprintf(&result, "%s.%09ldZ", text, time.tv_nsec) < 0 ? NULL : result;
+}
+
+/* For hooks: the state as it will be, of a process that is not in state.json yet. */
+static char *state_for_hooks(void *context, pid_t pid, const char *status)
+{
+	struct creation *creation = context;
+	struct container shown = *creation->container;
+
+	shown.pid = pid;
+	return container_state_json(&shown, strcmp(status, "created") == 0 ? RUNTIME_CREATED : RUNTIME_CREATING, 0);
+}
+
+static int read_config(struct creation *creation, char **config, size_t *size, struct error *err)
+{
+	struct container *container = creation->container;
+	cleanup_free char *path = NULL;
+	int ret;
+
+	container->bundle = path_absolute(creation->options->bundle ? creation->options->bundle : ".");
+	path = creation->options->config ? strdup(creation->options->config)
+	       : container->bundle	 ? path_join(container->bundle, "config.json")
+					 : NULL;
+	if (!path)
+		return error_errno(err, ENOMEM, "cannot read the configuration");
+	if (str_ends(container->bundle, "/.")) {
+		char *clean = path_clean(container->bundle);
+
+		free(container->bundle);
+		container->bundle = clean;
+	}
+	ret = file_read(AT_FDCWD, path, CONFIG_MAX, config, size, err);
+	if (ret == -ENOENT)
+		return error_set(err, ENOENT, "JSON specification file %s not found", path);
+	return ret < 0 ? ret : oci_spec_parse(*config, *size, &container->spec, err);
+}
+
+static int complete(struct creation *creation, struct error *err)
+{
+	struct container *container = creation->container;
+	const char *root = container->spec.root.path;
+
+	if (!root && creation->options->rootfs_fd < 0)
+		return error_set(err, EINVAL, "root.path is not set");
+	container->rootfs = !root ? strdup("/") : *root == '/' ? strdup(root) : path_join(container->bundle, root);
+	container->created = now();
+	container->owner = geteuid();
+	if (!container->rootfs || !container->created)
+		return error_errno(err, ENOMEM, "cannot create container");
+	return container_validate(&container->spec, creation->options->rootfs_fd >= 0 ? NULL : container->rootfs,
+				  creation->runtime->rootless, err);
+}
+
+/* Sockets that systemd's activation opened for us are the container's. */
+static int add_listen_fds(struct creation *creation, struct error *err)
+{
+	struct oci_process *process = &creation->container->spec.process;
+	const char *text = getenv("LISTEN_FDS");
+	const char **env;
+	uint64_t count;
+
+	if (!text || str_to_u64(text, &count) < 0 || count == 0 || count > 1024)
+		return 0;
+	creation->options->preserve_fds += (int)count;
+	env = arena_alloc(&creation->container->spec.arena, process->env.count + 3, sizeof(*env));
+	if (!env)
+		return error_errno(err, ENOMEM, "cannot pass LISTEN_FDS");
+	if (process->env.count)
+		memcpy(env, process->env.items, process->env.count * sizeof(*env));
+	env[process->env.count++] = arena_printf(&creation->container->spec.arena, "LISTEN_FDS=%s", text);
+	env[process->env.count++] = "LISTEN_PID=1";
+	process->env.items = env;
+	return 0;
+}
+
+static int make_directory(struct creation *creation, const char *id, const char *config, size_t size, struct error *err)
+{
+	struct container parsed = *creation->container, *container = creation->container;
+	cleanup_close int fd = -1;
+	int ret = container_directory_make(creation->runtime, id, container, err);
+
+	/* The parts that were read before there was a directory. */
+	container->bundle = parsed.bundle;
+	container->rootfs = parsed.rootfs;
+	container->created = parsed.created;
+	container->owner = parsed.owner;
+	container->spec = parsed.spec;
+	if (ret < 0)
+		return ret;
+	fd = openat(container->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	ret = fd < 0 ? -errno : file_write_all(fd, config, size);
+	return ret < 0 ? error_errno(err, -ret, "cannot write %s/config.json", container->dir) : 0;
+}
+
+static int make_cgroup(struct creation *creation, struct error *err)
+{
+	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
+	struct container *container = creation->container;
+	int ret = container_choose_cgroup(creation->runtime, container, err);
+
+	if (ret < 0 || creation->runtime->cgroups.count == 0 || container->systemd_cgroup)
+		return ret;
+	resources_controllers(&container->spec.linux_.resources, controllers);
+	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, 0,
+			    creation->runtime->rootless, &creation->cgroup, err);
+	if (ret < 0)
+		return error_wrap(err, "cannot create the cgroup %s", container->cgroup_path), ret;
+	creation->has_cgroup = true;
+	return resources_apply(&creation->cgroup, &container->spec.linux_.resources, false, err);
+}
+
+/* The socket that `start` connects to; bound by the directory's descriptor, as a path may be too long for an address.
+ */
+static int make_start_socket(struct creation *creation, struct error *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/start",
+		       creation->container->dir_fd);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 1) < 0)
+		return error_errno(err, errno, "cannot make the start socket");
+	creation->start_socket = take_fd(&fd);
+	return 0;
+}
+
+static int open_seccomp_cache(struct creation *creation)
+{
+	cleanup_free char *path = NULL;
+
+	if (!creation->container->spec.linux_.seccomp.set)
+		return -1;
+	path = path_join(creation->runtime->root, ".seccomp");
+	if (!path || (mkdir(path, 0700) < 0 && errno != EEXIST))
+		return -1;
+	return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+static int write_pid_file(const char *path, pid_t pid, struct error *err)
+{
+	cleanup_free char *copy = strdup(path);
+	cleanup_close int dir = -1;
+	char text[24];
+	char *slash = copy ? strrchr(copy, '/') : NULL;
+
+	if (!copy)
+		return error_errno(err, ENOMEM, "cannot write %s", path);
+	if (slash)
+		*slash = '\0';
+	dir = open(!slash ? "." : slash == copy ? "/" : copy, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return error_errno(err, errno, "cannot write the pid file %s", path);
+	(void)snprintf(text, sizeof(text), "%d", pid);
+	return file_replace(dir, slash ? slash + 1 : copy, text, strlen(text), 0644, err);
+}
+
+static int join_scope(void *context, pid_t pid, struct error *err)
+{
+	struct creation *creation = context;
+	int ret = container_start_scope(creation->runtime, creation->container, pid, &creation->cgroup, err);
+
+	if (ret < 0)
+		return ret;
+	creation->has_cgroup = true;
+	return resources_apply(&creation->cgroup, &creation->container->spec.linux_.resources, false, err);
+}
+
+static int spawn(struct creation *creation, struct shell_options *shell_options, struct error *err)
+{
+	struct runtime_create_options *options = creation->options;
+	struct container *container = creation->container;
+	struct process_stat stat;
+	int ret;
+
+	*shell_options = (struct shell_options){
+		.spec = &container->spec,
+		.paradigm = &paradigm_container,
+		.bundle = container->bundle,
+		.rootfs = container->rootfs,
+		.rootfs_fd = options->rootfs_fd,
+		.cgroup = creation->has_cgroup || container->systemd_cgroup ? &creation->cgroup : NULL,
+		.join = container->systemd_cgroup ? join_scope : NULL,
+		.start_socket = creation->start_socket,
+		.console_socket = options->console_socket,
+		.keep_console = options->keep_console,
+		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
+		.preserve_fds = options->preserve_fds,
+		.seccomp_cache = creation->seccomp_cache,
+		.no_pivot = options->no_pivot,
+		.no_new_keyring = options->no_new_keyring,
+		.state = state_for_hooks,
+		.state_context = creation,
+	};
+	ret = shell_spawn(shell_options, &creation->shell, err);
+	/* With a stand-in the pid is known only when the child is ready. */
+	if (ret == 0)
+		ret = shell_prepare(&creation->shell, err);
+	if (ret < 0)
+		return ret;
+	container->pid = creation->shell.pid;
+	if (process_stat_read(container->pid, &stat) < 0)
+		return error_set(err, ESRCH, "container process ended during its set-up");
+	container->pid_start = stat.start;
+	ret = container_save(container, err);
+	if (ret == 0 && options->pid_file)
+		ret = write_pid_file(options->pid_file, container->pid, err);
+	return ret;
+}
+
+/* Undoes what was made, in reverse; the error that brought us here stays. */
+static void undo(struct creation *creation)
+{
+	struct container *container = creation->container;
+	cleanup_free char *state = NULL;
+
+	if (creation->shell.pid > 0)
+		shell_abort(&creation->shell);
+	if (creation->options->pid_file && container->pid > 0)
+		(void)unlink(creation->options->pid_file);
+	if (creation->has_cgroup)
+		cgroup_close(&creation->cgroup);
+	if (container->dir_fd < 0)
+		return;
+	(void)container_remove_cgroup(creation->runtime, container, NULL);
+	(void)container_directory_remove(creation->runtime, container, NULL);
+	state = container_state_json(container, RUNTIME_STOPPED, 0);
+	if (state && container->spec.hooks.poststop.count)
+		(void)hooks_run(&container->spec.hooks.poststop, "poststop", state, NULL);
+}
+
+static int run_poststart(struct runtime *runtime, struct container *container, struct error *err)
+{
+	cleanup_free char *state = NULL;
+
+	(void)runtime;
+	if (container->spec.hooks.poststart.count == 0)
+		return 0;
+	state = container_state_json(container, RUNTIME_RUNNING, 0);
+	return hooks_run(&container->spec.hooks.poststart, "poststart", state ? state : "{}", err);
+}
+
+static int create(struct runtime *runtime, const char *id, struct runtime_create_options *options,
+		  struct container *container, bool run, struct error *err)
+{
+	struct creation creation = { .runtime = runtime,
+				     .container = container,
+				     .options = options,
+				     .shell = { .pidfd = -1, .sync = -1, .console = -1 },
+				     .start_socket = -1,
+				     .seccomp_cache = -1 };
+	struct shell_options shell_options;
+	cleanup_free char *config = NULL;
+	size_t size;
+	int ret;
+
+	*container = (struct container){ .dir_fd = -1 };
+	ret = container_id_is_valid(id) ? 0 : error_set(err, EINVAL, "invalid container ID format: \"%s\"", id);
+	if (ret == 0)
+		ret = read_config(&creation, &config, &size, err);
+	if (ret == 0)
+		ret = complete(&creation, err);
+	if (ret == 0)
+		ret = add_listen_fds(&creation, err);
+	if (ret == 0)
+		ret = make_directory(&creation, id, config, size, err);
+	if (ret == 0)
+		ret = make_cgroup(&creation, err);
+	if (ret == 0 && !run)
+		ret = make_start_socket(&creation, err);
+	if (ret == 0) {
+		creation.seccomp_cache = open_seccomp_cache(&creation);
+		ret = spawn(&creation, &shell_options, err);
+	}
+	if (ret == 0)
+		ret = shell_release(&creation.shell, err);
+	if (ret == 0 && run)
+		ret = run_poststart(runtime, container, err);
+	if (ret < 0) {
+		undo(&creation);
+		container_close(container);
+	} else {
+		options->console_fd_out = take_fd(&creation.shell.console);
+		shell_close(&creation.shell);
+		if (creation.has_cgroup)
+			cgroup_close(&creation.cgroup);
+		(void)flock(container->dir_fd, LOCK_UN);
+	}
+	if (creation.start_socket >= 0)
+		close(creation.start_socket);
+	if (creation.seccomp_cache >= 0)
+		close(creation.seccomp_cache);
+	return ret;
+}
+
+int runtime_create(struct runtime *runtime, const char *id, struct runtime_create_options *options,
+		   struct container *container, struct error *err)
+{
+	return create(runtime, id, options, container, false, err);
+}
+
+int runtime_run(struct runtime *runtime, const char *id, struct runtime_create_options *options,
+		struct container *container, struct error *err)
+{
+	return create(runtime, id, options, container, true, err);
+}
+
+static char *state_of_container(void *context, pid_t pid, const char *status)
+{
+	(void)pid;
+	(void)status;
+	return container_state_json(context, RUNTIME_CREATED, 0);
+}
+
+int runtime_start(struct runtime *runtime, struct container *container, struct error *err)
+{
+	char path[FILE_FD_PATH_MAX + sizeof("/start")];
+	cleanup_close int socket_fd = -1, pidfd = -1;
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	enum runtime_status status;
+	int ret = container_status(runtime, container, &status, err);
+
+	if (ret < 0)
+		return ret;
+	if (status == RUNTIME_STOPPED)
+		return error_set(err, EINVAL, "cannot start a container that has stopped");
+	if (status != RUNTIME_CREATED)
+		return error_set(err, EINVAL, "cannot start an already running container");
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d/start", container->dir_fd);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	socket_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	pidfd = pidfd_of(container->pid);
+	if (socket_fd < 0 || pidfd < 0 || connect(socket_fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+		return error_errno(err, errno, "cannot reach the container process");
+	/* Whatever comes of it: it can be started once. */
+	(void)unlinkat(container->dir_fd, "start", 0);
+	ret = shell_start(socket_fd, pidfd, container->pid, &container->spec, state_of_container, container, err);
+	if (ret == 0)
+		ret = run_poststart(runtime, container, err);
+	if (ret < 0)
+		(void)pidfd_kill(pidfd, SIGKILL);
+	return ret;
+}

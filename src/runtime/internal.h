@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * internal - what the runtime's own files share: see runtime.h.
+ */
+#ifndef CAISSON_RUNTIME_INTERNAL_H
+#define CAISSON_RUNTIME_INTERNAL_H
+
+#include "runtime/runtime.h"
+
+enum { CONFIG_MAX = 8 << 20 }; /* bytes of a config.json */
+
+/* state.c */
+bool container_id_is_valid(const char *id);
+/* Makes the container's directory, locked.  A directory that a killed creation left behind is cleaned up first. */
+int container_directory_make(struct runtime *runtime, const char *id, struct container *container, struct error *err);
+int container_save(const struct container *container, struct error *err);
+/* Removes the directory and everything in it. */
+int container_directory_remove(struct runtime *runtime, struct container *container, struct error *err);
+/* Whether its process 1 is there and is no zombie. */
+bool container_is_alive(const struct container *container);
+void container_warn(const struct runtime *runtime, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int runtime_read_cgroups(struct runtime *runtime, struct error *err);
+
+/* cgroups.c */
+/* Where the configuration wants the container's cgroup; sets cgroup_path (and cgroup_unit with systemd). */
+int container_choose_cgroup(struct runtime *runtime, struct container *container, struct error *err);
+/* Removes it with whatever still runs in it. */
+int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err);
+/* systemd: starts the scope with pid in it and opens what it made. */
+int container_start_scope(struct runtime *runtime, const struct container *container, pid_t pid, struct cgroup *cgroup,
+			  struct error *err);
+int container_update_scope(const struct container *container, const struct oci_resources *resources, struct error *err);
+
+/* validate.c: what config.json may not ask for together, beyond what the parser can see. */
+int container_validate(const struct oci_spec *spec, const char *rootfs, bool rootless, struct error *err);
+
+#endif

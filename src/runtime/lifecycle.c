@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kill, delete, pause, resume, update, exec.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "linux/clone.h"
+#include "paradigm/container/container.h"
+#include "paradigm/shell/hooks.h"
+#include "paradigm/shell/resources.h"
+#include "paradigm/shell/shell.h"
+#include "runtime/internal.h"
+
+enum { DEATH_TIMEOUT = 10000 /* ms */ };
+
+/* A descriptor of process 1 itself: opened first, then compared, so that a pid that was used again is never hit. */
+static int open_init(const struct container *container)
+{
+	int pidfd = container->pid > 0 ? pidfd_of(container->pid) : -ESRCH;
+
+	if (pidfd >= 0 && !container_is_alive(container)) {
+		close(pidfd);
+		return -ESRCH;
+	}
+	return pidfd;
+}
+
+int runtime_kill(struct runtime *runtime, struct container *container, int signal, bool all, struct error *err)
+{
+	cleanup_close int pidfd = open_init(container);
+	struct cgroup cgroup;
+	int ret;
+
+	if (all) {
+		ret = container_cgroup(runtime, container, &cgroup, err);
+		if (ret < 0)
+			return ret == -ENOENT ? error_set(err, ESRCH, "container not running") : ret;
+		ret = cgroup_kill(&cgroup, signal, err);
+		cgroup_close(&cgroup);
+		return ret;
+	}
+	ret = pidfd < 0 ? pidfd : pidfd_kill(pidfd, signal);
+	if (ret == -ESRCH)
+		return error_set(err, ESRCH, "container not running");
+	if (ret < 0)
+		return error_errno(err, -ret, "cannot signal process %d", container->pid);
+	/* A frozen process gets SIGKILL only when it is thawed (v1). */
+	if (signal == SIGKILL && container_cgroup(runtime, container, &cgroup, NULL) == 0) {
+		bool frozen = false;
+
+		if (cgroup_frozen(&cgroup, &frozen, NULL) == 0 && frozen)
+			(void)cgroup_freeze(&cgroup, false, NULL);
+		cgroup_close(&cgroup);
+	}
+	return 0;
+}
+
+/* SIGKILL to process 1, and its end awaited: only then can the cgroup go. */
+static int kill_and_wait(struct runtime *runtime, struct container *container, struct error *err)
+{
+	cleanup_close int pidfd = open_init(container);
+	struct pollfd end = { .fd = pidfd, .events = POLLIN };
+
+	if (pidfd < 0)
+		return 0;
+	if (runtime_kill(runtime, container, SIGKILL, false, err) < 0 && container_is_alive(container))
+		return error_wrap(err, "cannot kill container %s", container->id);
+	if (poll(&end, 1, DEATH_TIMEOUT) == 0)
+		return error_set(err, ETIMEDOUT, "container init still running");
+	return 0;
+}
+
+int runtime_delete(struct runtime *runtime, struct container *container, bool force, struct error *err)
+{
+	enum runtime_status status;
+	cleanup_free char *state = NULL;
+	struct error failure = ERROR_INIT;
+	int ret = container_status(runtime, container, &status, err);
+
+	if (ret < 0)
+		return ret;
+	if (status != RUNTIME_STOPPED && status != RUNTIME_CREATED && !force)
+		return error_set(err, EBUSY, "cannot delete container %s that is not stopped: %s", container->id,
+				 runtime_status_name(status));
+	ret = kill_and_wait(runtime, container, err);
+	if (ret == 0)
+		ret = container_remove_cgroup(runtime, container, err);
+	if (ret == 0)
+		ret = container_directory_remove(runtime, container, err);
+	if (ret < 0)
+		return ret;
+	if (container->spec.hooks.poststop.count == 0)
+		return 0;
+	state = container_state_json(container, RUNTIME_STOPPED, 0);
+	/* The document: a poststop hook that fails is worth a warning, and the rest goes on. */
+	if (state && hooks_run(&container->spec.hooks.poststop, "poststop", state, &failure) < 0)
+		container_warn(runtime, "%s", failure.text);
+	return 0;
+}
+
+static int set_frozen(struct runtime *runtime, struct container *container, bool freeze, struct error *err)
+{
+	struct cgroup cgroup;
+	enum runtime_status status;
+	int ret = container_status(runtime, container, &status, err);
+
+	if (ret == 0 && freeze && status != RUNTIME_RUNNING && status != RUNTIME_CREATED)
+		return error_set(err, EINVAL, "container not running");
+	if (ret == 0 && !freeze && status != RUNTIME_PAUSED)
+		return error_set(err, EINVAL, "container not paused");
+	if (ret == 0)
+		ret = container_cgroup(runtime, container, &cgroup, err);
+	if (ret < 0)
+		return ret;
+	ret = cgroup_freeze(&cgroup, freeze, err);
+	cgroup_close(&cgroup);
+	return ret;
+}
+
+int runtime_pause(struct runtime *runtime, struct container *container, struct error *err)
+{
+	return set_frozen(runtime, container, true, err);
+}
+
+int runtime_resume(struct runtime *runtime, struct container *container, struct error *err)
+{
+	return set_frozen(runtime, container, false, err);
+}
+
+int runtime_update(struct runtime *runtime, struct container *container, const struct oci_resources *resources,
+		   struct error *err)
+{
+	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
+	struct cgroup cgroup;
+	enum runtime_status status;
+	int ret = container_status(runtime, container, &status, err);
+
+	if (ret == 0 && status == RUNTIME_STOPPED)
+		return error_set(err, EINVAL, "container not running");
+	if (ret == 0)
+		ret = container_cgroup(runtime, container, &cgroup, err);
+	if (ret < 0)
+		return ret;
+	cgroup_close(&cgroup);
+	/* A limit may need a hierarchy that the container is not in yet. */
+	resources_controllers(resources, controllers);
+	ret = cgroup_create(&runtime->cgroups, container->cgroup_path, controllers, 0, runtime->rootless, &cgroup, err);
+	if (ret < 0)
+		return ret;
+	if (container->systemd_cgroup)
+		ret = container_update_scope(container, resources, err);
+	if (ret == 0)
+		ret = resources_apply(&cgroup, resources, true, err);
+	cgroup_close(&cgroup);
+	return ret;
+}
+
+struct exec_context {
+	const struct container *container;
+};
+
+static char *state_for_exec(void *context, pid_t pid, const char *status)
+{
+	struct exec_context *exec = context;
+
+	(void)pid;
+	(void)status;
+	return container_state_json(exec->container, RUNTIME_RUNNING, 0);
+}
+
+static int check_runs(struct runtime *runtime, struct container *container, bool ignore_paused, struct error *err)
+{
+	enum runtime_status status;
+	int ret = container_status(runtime, container, &status, err);
+
+	if (ret < 0)
+		return ret;
+	if (status == RUNTIME_STOPPED || status == RUNTIME_CREATING)
+		return error_set(err, EINVAL, "cannot exec in a stopped container");
+	if (status == RUNTIME_PAUSED && !ignore_paused)
+		return error_set(err, EINVAL, "cannot exec in a paused container (use --ignore-paused to override)");
+	return 0;
+}
+
+int runtime_exec(struct runtime *runtime, struct container *container, struct runtime_exec_options *options, pid_t *pid,
+		 struct error *err)
+{
+	cleanup_close int pidfd = -1, cache = -1;
+	cleanup_free char *cache_path = path_join(runtime->root, ".seccomp");
+	struct exec_context context = { .container = container };
+	struct cgroup cgroup;
+	bool has_cgroup;
+	struct shell_exec_options exec = {
+		.spec = &container->spec,
+		.process = options->process,
+		.paradigm = &paradigm_container,
+		.pid = container->pid,
+		.console_socket = options->console_socket,
+		.keep_console = options->keep_console,
+		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
+		.preserve_fds = options->preserve_fds,
+		.state = state_for_exec,
+		.state_context = &context,
+	};
+	int ret = check_runs(runtime, container, options->ignore_paused, err);
+
+	if (ret < 0)
+		return ret;
+	pidfd = open_init(container);
+	if (pidfd < 0)
+		return error_set(err, ESRCH, "cannot exec in a stopped container");
+	if (container->spec.linux_.seccomp.set && cache_path)
+		cache = open(cache_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	has_cgroup = container_cgroup(runtime, container, &cgroup, NULL) == 0;
+	exec.pidfd = pidfd;
+	exec.seccomp_cache = cache;
+	exec.cgroup = has_cgroup ? &cgroup : NULL;
+	ret = shell_exec(&exec, pid, &options->console_fd_out, err);
+	if (has_cgroup)
+		cgroup_close(&cgroup);
+	return ret;
+}
