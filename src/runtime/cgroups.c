@@ -18,13 +18,14 @@
  * A relative path is ours to place.  Under version 2 the caller's own cgroup holds the caller, so it can have no
  * children with controllers: next to it, as in runc.  Elsewhere the root of each hierarchy.
  */
-static char *place_relative(const struct runtime *runtime, const char *path)
+static char *place_relative(struct runtime *runtime, const char *path)
 {
 	int v2 = cgroup_host_find(&runtime->cgroups, "");
 	cleanup_free char *parent = NULL;
 	char *slash;
 
-	if (runtime->cgroups.layout != CGROUP_V2 || v2 < 0 || !runtime->cgroups.hierarchies[v2].own)
+	if (runtime->cgroups.layout != CGROUP_V2 || v2 < 0 || cgroup_host_read_own(&runtime->cgroups, NULL) < 0 ||
+	    !runtime->cgroups.hierarchies[v2].own)
 		return strdup(path);
 	parent = strdup(runtime->cgroups.hierarchies[v2].own);
 	if (!parent)

@@ -18,19 +18,15 @@
 #include "linux/mount.h"
 #include "paradigm/shell/inside.h"
 
-/* The directory that is the container's root in a hierarchy, on the host; fresh memory. */
-static char *own_directory(const struct cgroup *cgroup, size_t index)
+static bool is_in(const struct cgroup *cgroup, size_t index)
 {
-	const struct cgroup_hierarchy *hierarchy = &cgroup->host->hierarchies[index];
-
-	if (cgroup->dirs[index] >= 0)
-		return path_join(hierarchy->mount, cgroup->path);
-	return path_join(hierarchy->mount, hierarchy->own ? hierarchy->own : "/");
+	return cgroup->present & (UINT32_C(1) << index);
 }
 
 static int bind_directory(const struct inside *inside, size_t index, int target, struct error *err)
 {
-	cleanup_free char *path = own_directory(inside->options->cgroup, index);
+	const struct cgroup *cgroup = inside->options->cgroup;
+	cleanup_free char *path = path_join(cgroup->host->hierarchies[index].mount, cgroup->path);
 
 	if (!path)
 		return -ENOMEM;
@@ -91,7 +87,10 @@ static int mount_v1(const struct inside *inside, int target, const struct oci_mo
 	tmpfs = file_open_in_root(inside->root_fd, mount->destination, O_PATH | O_DIRECTORY, 0);
 	if (tmpfs < 0)
 		return error_errno(err, -tmpfs, "cannot open the new tmpfs");
+	/* A hierarchy that the container has no cgroup in would show the host's: it is left out. */
 	for (size_t i = 0; i < host->count; i++) {
+		if (!is_in(inside->options->cgroup, i))
+			continue;
 		ret = mount_hierarchy(inside, i, tmpfs, err);
 		if (ret == 0)
 			ret = link_controllers(host->hierarchies[i].mount, tmpfs, err);

@@ -35,15 +35,15 @@ struct shell_options { /* nothing in here is owned */
 	const char *rootfs;	     /* absolute path of the root file system; only for messages when rootfs_fd >= 0 */
 	int rootfs_fd;		     /* a detached mount (open_tree, fsmount) to take as the root instead; -1: rootfs */
 	const struct cgroup *cgroup; /* joined before anything else; NULL: stay in the caller's */
-	/* Called with the child's pid when that is to be moved into its cgroup from outside (systemd's scopes), before it has
-	 * any namespace or mount that depends on its cgroup; NULL: there is no need. */
+	/* Called with the child's pid when that is to be moved into its cgroup from outside (systemd's scopes), before
+	 * it has any namespace or mount that depends on its cgroup; NULL: there is no need. */
 	int (*join)(void *context, pid_t pid, struct error *err);
-	int start_socket;	     /* listening AF_UNIX socket on which `start` will connect; -1: go at once */
-	const char *console_socket;  /* gets the terminal's master; NULL: none */
-	bool keep_console;	     /* the terminal's master is returned in struct shell instead */
-	int stdio[3];		     /* become 0, 1, 2; -1: inherited */
-	int preserve_fds;	     /* 3 .. 2 + preserve_fds stay open */
-	int seccomp_cache;	     /* directory descriptor, or -1 */
+	int start_socket;	    /* listening AF_UNIX socket on which `start` will connect; -1: go at once */
+	const char *console_socket; /* gets the terminal's master; NULL: none */
+	bool keep_console;	    /* the terminal's master is returned in struct shell instead */
+	int stdio[3];		    /* become 0, 1, 2; -1: inherited */
+	int preserve_fds;	    /* 3 .. 2 + preserve_fds stay open */
+	int seccomp_cache;	    /* directory descriptor, or -1 */
 	bool no_pivot, no_new_keyring;
 	shell_state_fn *state;
 	void *state_context; /* of state and join */
@@ -88,7 +88,7 @@ struct shell_exec_options {
 	const struct paradigm *paradigm;
 	pid_t pid; /* the container's process 1 */
 	int pidfd; /* of the same */
-	const struct cgroup *cgroup;
+	struct cgroup *cgroup;
 	const char *console_socket;
 	bool keep_console;
 	int stdio[3];
