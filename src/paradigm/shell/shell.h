@@ -31,10 +31,10 @@ typedef char *shell_state_fn(void *context, pid_t pid, const char *status);
 struct shell_options { /* nothing in here is owned */
 	const struct oci_spec *spec;
 	const struct paradigm *paradigm;
-	const char *bundle;	     /* absolute; relative mount sources start there */
-	const char *rootfs;	     /* absolute path of the root file system; only for messages when rootfs_fd >= 0 */
-	int rootfs_fd;		     /* a detached mount (open_tree, fsmount) to take as the root instead; -1: rootfs */
-	const struct cgroup *cgroup; /* joined before anything else; NULL: stay in the caller's */
+	const char *bundle;    /* absolute; relative mount sources start there */
+	const char *rootfs;    /* absolute path of the root file system; only for messages when rootfs_fd >= 0 */
+	int rootfs_fd;	       /* a detached mount (open_tree, fsmount) to take as the root instead; -1: rootfs */
+	struct cgroup *cgroup; /* joined before anything else; NULL: stay in the caller's */
 	/* Called with the child's pid when that is to be moved into its cgroup from outside (systemd's scopes), before
 	 * it has any namespace or mount that depends on its cgroup; NULL: there is no need. */
 	int (*join)(void *context, pid_t pid, struct error *err);
