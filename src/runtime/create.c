@@ -36,7 +36,7 @@ struct creation {
 	struct container *container;
 	struct runtime_create_options *options;
 	struct cgroup cgroup;
-	bool has_cgroup;
+	bool has_cgroup, joins_late;
 	struct shell shell;
 	int start_socket, seccomp_cache;
 };
@@ -148,17 +148,54 @@ static int make_cgroup(struct creation *creation, struct error *err)
 {
 	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
 	struct container *container = creation->container;
-	int ret = container_choose_cgroup(creation->runtime, container, err);
+	const struct oci_resources *resources = &container->spec.linux_.resources;
+	int ret;
 
-	if (ret < 0 || creation->runtime->cgroups.count == 0 || container->systemd_cgroup)
-		return ret;
-	resources_controllers(&container->spec.linux_.resources, controllers);
+	resources_controllers(resources, controllers);
 	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, 0,
 			    creation->runtime->rootless, &creation->cgroup, err);
 	if (ret < 0)
 		return error_wrap(err, "cannot create the cgroup %s", container->cgroup_path), ret;
 	creation->has_cgroup = true;
-	return resources_apply(&creation->cgroup, &container->spec.linux_.resources, false, err);
+	return resources_apply(&creation->cgroup, resources, false, err);
+}
+
+/*
+ * A child is born in a v2 cgroup at no cost, so that is made first.  A v1 cgroup is a directory in each of many
+ * hierarchies: they are made while the child is busy with its mounts.
+ */
+static int plan_cgroup(struct creation *creation, struct error *err)
+{
+	int ret = container_choose_cgroup(creation->runtime, creation->container, err);
+
+	if (ret < 0 || creation->runtime->cgroups.count == 0)
+		return ret;
+	creation->cgroup.host = &creation->runtime->cgroups;
+	creation->cgroup.path = strdup(creation->container->cgroup_path);
+	if (!creation->cgroup.path)
+		return error_errno(err, ENOMEM, "cannot name the cgroup");
+	creation->joins_late = creation->container->systemd_cgroup || creation->runtime->cgroups.layout != CGROUP_V2;
+	if (creation->joins_late)
+		return 0;
+	cgroup_close(&creation->cgroup);
+	return make_cgroup(creation, err);
+}
+
+static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHIES_MAX], struct error *err)
+{
+	struct creation *creation = context;
+	int ret;
+
+	cgroup_close(&creation->cgroup);
+	if (!creation->container->systemd_cgroup) {
+		ret = make_cgroup(creation, err);
+		return ret < 0 ? ret : cgroup_doors_open(&creation->cgroup, false, doors, err);
+	}
+	ret = container_start_scope(creation->runtime, creation->container, pid, &creation->cgroup, err);
+	if (ret < 0)
+		return ret;
+	creation->has_cgroup = true;
+	return resources_apply(&creation->cgroup, &creation->container->spec.linux_.resources, false, err);
 }
 
 /* The socket that `start` connects to; bound by the directory's descriptor, as a path may be too long for an address.
@@ -206,17 +243,6 @@ static int write_pid_file(const char *path, pid_t pid, struct error *err)
 	return file_replace(dir, slash ? slash + 1 : copy, text, strlen(text), 0644, err);
 }
 
-static int join_scope(void *context, pid_t pid, struct error *err)
-{
-	struct creation *creation = context;
-	int ret = container_start_scope(creation->runtime, creation->container, pid, &creation->cgroup, err);
-
-	if (ret < 0)
-		return ret;
-	creation->has_cgroup = true;
-	return resources_apply(&creation->cgroup, &creation->container->spec.linux_.resources, false, err);
-}
-
 static int spawn(struct creation *creation, struct shell_options *shell_options, struct error *err)
 {
 	struct runtime_create_options *options = creation->options;
@@ -230,8 +256,8 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 		.bundle = container->bundle,
 		.rootfs = container->rootfs,
 		.rootfs_fd = options->rootfs_fd,
-		.cgroup = creation->has_cgroup || container->systemd_cgroup ? &creation->cgroup : NULL,
-		.join = container->systemd_cgroup ? join_scope : NULL,
+		.cgroup = creation->has_cgroup || creation->joins_late ? &creation->cgroup : NULL,
+		.join = creation->joins_late ? join_late : NULL,
 		.start_socket = creation->start_socket,
 		.console_socket = options->console_socket,
 		.keep_console = options->keep_console,
@@ -269,8 +295,7 @@ static void undo(struct creation *creation)
 		shell_abort(&creation->shell);
 	if (creation->options->pid_file && container->pid > 0)
 		(void)unlink(creation->options->pid_file);
-	if (creation->has_cgroup)
-		cgroup_close(&creation->cgroup);
+	cgroup_close(&creation->cgroup);
 	if (container->dir_fd < 0)
 		return;
 	(void)container_remove_cgroup(creation->runtime, container, NULL);
@@ -297,6 +322,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	struct creation creation = { .runtime = runtime,
 				     .container = container,
 				     .options = options,
+				     .cgroup = CGROUP_INIT,
 				     .shell = { .pidfd = -1, .sync = -1, .console = -1 },
 				     .start_socket = -1,
 				     .seccomp_cache = -1 };
@@ -316,7 +342,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	if (ret == 0)
 		ret = make_directory(&creation, id, config, size, err);
 	if (ret == 0)
-		ret = make_cgroup(&creation, err);
+		ret = plan_cgroup(&creation, err);
 	if (ret == 0 && !run)
 		ret = make_start_socket(&creation, err);
 	if (ret == 0) {
@@ -333,8 +359,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	} else {
 		options->console_fd_out = take_fd(&creation.shell.console);
 		shell_close(&creation.shell);
-		if (creation.has_cgroup)
-			cgroup_close(&creation.cgroup);
+		cgroup_close(&creation.cgroup);
 		(void)flock(container->dir_fd, LOCK_UN);
 	}
 	if (creation.start_socket >= 0)

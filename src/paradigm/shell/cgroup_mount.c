@@ -119,7 +119,7 @@ static int mount_v2(const struct inside *inside, int target, const struct oci_mo
 	return top < 0 ? error_errno(err, -top, "cannot open the new mount") : mount_apply(top, parsed, err);
 }
 
-int cgroup_mount_make(const struct inside *inside, const struct oci_mount *mount, struct error *err)
+int cgroup_mount_make(struct inside *inside, const struct oci_mount *mount, struct error *err)
 {
 	const struct cgroup *cgroup = inside->options->cgroup;
 	struct mount_options parsed;
@@ -128,6 +128,9 @@ int cgroup_mount_make(const struct inside *inside, const struct oci_mount *mount
 
 	if (target < 0)
 		return target;
+	ret = inside_join_cgroup(inside, err);
+	if (ret < 0)
+		return ret;
 	if (!cgroup || cgroup->host->count == 0)
 		return 0; /* a host without cgroups: there is nothing to show */
 	ret = mount_options_parse(mount->options.items, mount->options.count, &parsed, err);

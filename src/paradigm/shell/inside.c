@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "linux/clone.h"
+#include "linux/fdpass.h"
 #include "linux/process.h"
 #include "linux/procfs.h"
 #include "paradigm/shell/hooks.h"
@@ -78,27 +79,48 @@ static int set_names_and_sysctls(struct inside *inside, struct error *err)
 	return 0;
 }
 
+/* The answer to SYNC_CGROUP: what the cgroup has become, with the doors as descriptors. */
+static int receive_doors(struct inside *inside, struct error *err)
+{
+	struct sync_cgroup answer;
+	size_t count = CGROUP_HIERARCHIES_MAX;
+	int ret = sync_send(inside->sync, SYNC_CGROUP, 0, -1);
+
+	if (ret == 0)
+		ret = fdpass_receive(inside->sync, inside->doors, &count, &answer, sizeof(answer), err);
+	if (ret != sizeof(answer))
+		return error_set(err, EPIPE, "the creating process is gone");
+	inside->options->cgroup->present = answer.present;
+	inside->doors_count = (int)count;
+	return 0;
+}
+
+int inside_join_cgroup(struct inside *inside, struct error *err)
+{
+	int ret = 0;
+
+	if (inside->cgroup_joined)
+		return 0;
+	inside->cgroup_joined = true;
+	if (inside->options->join)
+		ret = receive_doors(inside, err);
+	if (ret == 0 && inside->doors_count > 0) {
+		ret = cgroup_doors_enter(inside->doors, inside->doors_count);
+		if (ret < 0)
+			return error_errno(err, -ret, "cannot enter the cgroup");
+	}
+	return ret == 0 ? namespaces_unshare_late(inside, err) : ret;
+}
+
 static int enter_namespaces(struct inside *inside, struct error *err)
 {
 	const struct oci_linux *linux_ = &inside->spec->linux_;
 	int ret = 0;
 
-	if (inside->options->join) {
-		ret = sync_ask(inside->sync, SYNC_CGROUP, 0, err);
-		if (ret < 0)
-			return ret;
-	}
-	if (inside->doors_count > 0) {
-		ret = cgroup_doors_enter(inside->doors, inside->doors_count);
-		if (ret < 0)
-			return error_errno(err, -ret, "cannot enter the cgroup");
-	}
 	if (!namespaces_need_stand_in(linux_))
 		ret = namespaces_join(linux_, 0, NULL, err);
 	if (ret == 0)
 		ret = become_mapped_root(inside, err);
-	if (ret == 0)
-		ret = namespaces_unshare_late(inside, err);
 	if (ret == 0 && setsid() < 0)
 		ret = error_errno(err, errno, "setsid");
 	if (ret == 0 && linux_->namespaces[OCI_NS_NETWORK].set && !linux_->namespaces[OCI_NS_NETWORK].path)

@@ -24,6 +24,7 @@ struct inside {
 	int *sources; /* per mount of the specification: a detached mount that the parent opened, or -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
 	int doors_count;
+	bool cgroup_joined;
 	int joined;	   /* CLONE_NEW* of namespaces that a stand-in has joined already */
 	bool in_userns;	   /* new or joined: no device nodes, no host's privileges */
 	bool dev_is_bound; /* the configuration brings a /dev of its own */
@@ -35,6 +36,8 @@ struct inside {
 /* inside.c: never return. */
 __attribute__((noreturn)) void inside_main(struct inside *inside);
 __attribute__((noreturn)) void inside_fail(int socket, const struct error *error);
+/* Enters the cgroup and makes the namespaces that hang on it; the first call does it, later ones do nothing. */
+int inside_join_cgroup(struct inside *inside, struct error *err);
 
 /* namespaces.c */
 /* CLONE_NEW* flag of an OCI namespace type. */
@@ -65,7 +68,7 @@ int mounts_open_sources(const struct shell_options *options, int **sources, stru
 int mounts_open_target(const struct inside *inside, const char *path, bool directory, struct error *err);
 
 /* cgroup_mount.c */
-int cgroup_mount_make(const struct inside *inside, const struct oci_mount *mount, struct error *err);
+int cgroup_mount_make(struct inside *inside, const struct oci_mount *mount, struct error *err);
 
 /* devices.c */
 int devices_make(struct inside *inside, struct error *err);

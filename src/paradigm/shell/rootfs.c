@@ -61,6 +61,8 @@ int rootfs_build(struct inside *inside, struct error *err)
 	int ret = mounts_make_all(inside, err);
 
 	if (ret == 0)
+		ret = inside_join_cgroup(inside, err);
+	if (ret == 0)
 		ret = devices_make(inside, err);
 	if (ret == 0 && inside->process->terminal)
 		ret = terminal_make(inside, err);

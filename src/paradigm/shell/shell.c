@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "linux/clone.h"
+#include "linux/fdpass.h"
 #include "linux/idmap.h"
 #include "linux/procfs.h"
 #include "linux/tty.h"
@@ -102,7 +103,7 @@ static int clone_child(struct inside *inside, struct shell *shell, struct error 
 	int pair[2];
 	pid_t pid;
 
-	/* Born in its v2 cgroup; the v1 ones it enters by itself. */
+	/* What exists already it is born in, or enters by itself; everything else comes by join. */
 	if (options->cgroup && !options->join) {
 		clone.cgroup_fd = cgroup_v2_dir(options->cgroup);
 		inside->doors_count = cgroup_doors_open(options->cgroup, clone.cgroup_fd >= 0, inside->doors, err);
@@ -211,6 +212,22 @@ static int send_state(const struct shell *shell, struct error *err)
 	return ret < 0 ? error_errno(err, -ret, "cannot hand out the state") : 0;
 }
 
+static int join_cgroup(const struct shell *shell, struct error *err)
+{
+	const struct shell_options *options = shell->options;
+	int doors[CGROUP_HIERARCHIES_MAX];
+	int count = options->join(options->state_context, shell->pid, doors, err), ret;
+	struct sync_cgroup answer;
+
+	if (count < 0)
+		return count;
+	answer.present = options->cgroup->present;
+	ret = fdpass_send(shell->sync, doors, (size_t)count, &answer, sizeof(answer), err);
+	for (int i = 0; i < count; i++)
+		close(doors[i]);
+	return ret;
+}
+
 /* The child ended the conversation without a word: killed, or out of memory. */
 static int silent_end(const struct shell *shell, struct error *err)
 {
@@ -241,8 +258,7 @@ int shell_prepare(struct shell *shell, struct error *err)
 		case SYNC_READY:
 			return 0;
 		case SYNC_CGROUP:
-			ret = shell->options->join(shell->options->state_context, shell->pid, err);
-			go = true;
+			ret = join_cgroup(shell, err);
 			break;
 		case SYNC_MAP:
 			ret = write_mappings(shell, err);

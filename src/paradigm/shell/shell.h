@@ -31,13 +31,17 @@ typedef char *shell_state_fn(void *context, pid_t pid, const char *status);
 struct shell_options { /* nothing in here is owned */
 	const struct oci_spec *spec;
 	const struct paradigm *paradigm;
-	const char *bundle;    /* absolute; relative mount sources start there */
-	const char *rootfs;    /* absolute path of the root file system; only for messages when rootfs_fd >= 0 */
-	int rootfs_fd;	       /* a detached mount (open_tree, fsmount) to take as the root instead; -1: rootfs */
-	struct cgroup *cgroup; /* joined before anything else; NULL: stay in the caller's */
-	/* Called with the child's pid when that is to be moved into its cgroup from outside (systemd's scopes), before
-	 * it has any namespace or mount that depends on its cgroup; NULL: there is no need. */
-	int (*join)(void *context, pid_t pid, struct error *err);
+	const char *bundle; /* absolute; relative mount sources start there */
+	const char *rootfs; /* absolute path of the root file system; only for messages when rootfs_fd >= 0 */
+	int rootfs_fd;	    /* a detached mount (open_tree, fsmount) to take as the root instead; -1: rootfs */
+	/*
+	 * Where it belongs.  One that exists already (its present is set) and has a v2 directory is what the child is
+	 * born in.  Else join is called while the child builds its root file system: it makes the cgroup, fills in
+	 * *cgroup, and either moves the child (systemd's scopes; returns 0) or opens doors for it to enter by itself
+	 * (returns how many; they are closed by the shell).
+	 */
+	struct cgroup *cgroup; /* NULL: stay in the caller's */
+	int (*join)(void *context, pid_t pid, int doors[static CGROUP_HIERARCHIES_MAX], struct error *err);
 	int start_socket;	    /* listening AF_UNIX socket on which `start` will connect; -1: go at once */
 	const char *console_socket; /* gets the terminal's master; NULL: none */
 	bool keep_console;	    /* the terminal's master is returned in struct shell instead */

@@ -10,13 +10,14 @@
 #ifndef CAISSON_PARADIGM_SHELL_SYNC_H
 #define CAISSON_PARADIGM_SHELL_SYNC_H
 
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
 
 enum sync_kind {
 	SYNC_ERROR = 1, /* the child failed: error; it exits */
-	SYNC_CGROUP,	/* it is to be moved into its cgroup from outside */
+	SYNC_CGROUP,	/* it is to enter its cgroup; answered by a struct sync_cgroup */
 	SYNC_MAP,	/* its user namespace needs id mappings */
 	SYNC_HOOKS,	/* its namespaces exist: prestart and createRuntime hooks are due */
 	SYNC_PID,	/* a stand-in made the real child, pid */
@@ -25,6 +26,11 @@ enum sync_kind {
 	SYNC_READY,	/* everything is set up */
 	SYNC_LISTENER,	/* its next descriptor, number, will be the seccomp listener */
 	SYNC_GO,	/* parent to child: go on */
+};
+
+/* The answer to SYNC_CGROUP; its descriptors are the doors to enter by. */
+struct sync_cgroup {
+	uint32_t present; /* see struct cgroup */
 };
 
 struct sync_message {
