@@ -164,35 +164,33 @@ int file_open_in_root(int root_fd, const char *path, int flags, mode_t mode)
 	return fd >= 0 ? (int)fd : -errno;
 }
 
-/* Links and ".." are the kernel's to resolve; only a last component that is missing is made, in its parent. */
-static int mkdir_component(int root_fd, const char *path, mode_t mode, int *created)
+/*
+ * Makes the last component in its parent, which is opened by the rules.  Opened relative to that parent and without
+ * following: what was just made, or whatever directory won the race for the name, but nothing that a link leads to.
+ */
+static int mkdir_component(int root_fd, char *path, mode_t mode, int *created)
 {
-	cleanup_free char *copy = strdup(path);
+	char *slash = strrchr(path, '/');
+	const char *name = slash ? slash + 1 : path;
 	cleanup_close int parent = -1;
-	char *slash, *name;
-	int fd = file_open_in_root(root_fd, path, O_PATH | O_DIRECTORY, 0);
+	int fd;
 
-	if (created)
-		*created = 0;
-	if (fd != -ENOENT)
-		return fd;
-	if (!copy)
-		return -ENOMEM;
-	slash = strrchr(copy, '/');
-	name = slash ? slash + 1 : copy;
 	if (slash)
 		*slash = '\0';
-	parent = file_open_in_root(root_fd, slash && slash != copy ? copy : "/", O_PATH | O_DIRECTORY, 0);
+	parent = file_open_in_root(root_fd, slash && slash != path ? path : "/", O_PATH | O_DIRECTORY, 0);
+	if (slash)
+		*slash = '/';
 	if (parent < 0)
 		return parent;
 	if (mkdirat(parent, name, mode) < 0) {
 		if (errno != EEXIST)
 			return -errno;
-	} else if (created) {
-		*created = 1;
+		return file_open_in_root(root_fd, path, O_PATH | O_DIRECTORY, 0);
 	}
-	/* Whatever won the race for the name, it is opened by the same rules as everything else. */
-	return file_open_in_root(root_fd, path, O_PATH | O_DIRECTORY, 0);
+	if (created)
+		*created = 1;
+	fd = openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
 }
 
 int file_mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created)
@@ -207,6 +205,10 @@ int file_mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created)
 	clean = path_clean(path);
 	if (!clean)
 		return -ENOMEM;
+	/* Mostly only the last component is missing. */
+	fd = mkdir_component(root_fd, clean, mode, created);
+	if (fd != -ENOENT)
+		return fd;
 	for (char *slash = strchr(clean + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
 		fd = mkdir_component(root_fd, clean, mode, NULL);

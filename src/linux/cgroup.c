@@ -387,6 +387,28 @@ int cgroup_write(const struct cgroup *cgroup, const char *controller, const char
 	return i < 0 ? i : cgroup_file_write(cgroup, (size_t)i, file, text, err);
 }
 
+int cgroup_write_lines(const struct cgroup *cgroup, const char *controller, const char *file, const char *const *lines,
+		       size_t count, struct error *err)
+{
+	int i = find_controller(cgroup, controller, err), ret;
+	cleanup_close int fd = -1;
+	char path[PATH_MAX];
+
+	if (i < 0)
+		return i;
+	ret = cgroup_file_path(cgroup, (size_t)i, file, path);
+	if (ret < 0)
+		return error_errno(err, -ret, "cgroup %s", cgroup->path);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(err, errno, "cannot open %s", path);
+	for (size_t k = 0; k < count; k++) {
+		if (write(fd, lines[k], strlen(lines[k])) < 0)
+			return error_errno(err, errno, "cannot write \"%.200s\" to %s", lines[k], path);
+	}
+	return 0;
+}
+
 int cgroup_read(const struct cgroup *cgroup, const char *controller, const char *file, char **text, struct error *err)
 {
 	int i = find_controller(cgroup, controller, err);

@@ -116,6 +116,9 @@ int cgroup_v2_dir(struct cgroup *cgroup);
  * caller. */
 int cgroup_write(const struct cgroup *cgroup, const char *controller, const char *file, const char *text,
 		 struct error *err);
+/* The same for a file that takes one line a write: opened once, every line by a write of its own. */
+int cgroup_write_lines(const struct cgroup *cgroup, const char *controller, const char *file, const char *const *lines,
+		       size_t count, struct error *err);
 int cgroup_read(const struct cgroup *cgroup, const char *controller, const char *file, char **text, struct error *err);
 /* One number; "max" is UINT64_MAX. */
 int cgroup_read_u64(const struct cgroup *cgroup, const char *controller, const char *file, uint64_t *value,

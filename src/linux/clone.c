@@ -285,3 +285,13 @@ int fds_close_from(int first, const int *keep, size_t keep_count)
 {
 	return for_gaps(first, keep, keep_count, 0);
 }
+
+void fds_close(const int *fds, size_t count)
+{
+	for (size_t first = 0, next; first < count; first = next) {
+		next = first + 1;
+		while (next < count && fds[next] == fds[next - 1] + 1)
+			next++;
+		(void)close_range((unsigned int)fds[first], (unsigned int)fds[next - 1], 0);
+	}
+}

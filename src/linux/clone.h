@@ -82,6 +82,8 @@ struct process_stat {
 /* Reads /proc/PID/stat; a command name with spaces or ')' in it misleads nobody.  -ESRCH when it is gone.  No words. */
 int process_stat_read(pid_t pid, struct process_stat *stat);
 
+/* Closes count descriptors, neighbours with one system call. */
+void fds_close(const int *fds, size_t count);
 /* Sets close-on-exec on every descriptor from first on, except those in keep (in any order, may hold -1).  -errno. */
 int fds_cloexec_from(int first, const int *keep, size_t keep_count);
 /* Closes every descriptor from first on, except those in keep.  -errno. */

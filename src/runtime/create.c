@@ -41,16 +41,28 @@ struct creation {
 	int start_socket, seccomp_cache;
 };
 
+/* RFC 3339 in UTC.  Not gmtime_r(): that reads the time zone file, seven system calls for nothing. */
 static char *now(void)
 {
 	struct timespec time;
-	struct tm tm;
-	char text[64];
+	long days, seconds, era, day_of_era, year_of_era, day_of_year, shifted_month;
 	char *result;
 
 	(void)clock_gettime(CLOCK_REALTIME, &time);
-	(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", gmtime_r(&time.tv_sec, &tm));
-	return asprintf(&result, "%s.%09ldZ", text, time.tv_nsec) < 0 ? NULL : result;
+	days = time.tv_sec / 86400 + 719468; /* since 0000-03-01: leap days come last in a year that begins in March */
+	seconds = time.tv_sec % 86400;
+	era = days / 146097;
+	day_of_era = days % 146097;
+	year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+	day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+	shifted_month = (5 * day_of_year + 2) / 153;
+	return asprintf(&result, "%04ld-%02ld-%02ldT%02ld:%02ld:%02ld.%09ldZ",
+			year_of_era + era * 400 + (shifted_month >= 10),
+			shifted_month < 10 ? shifted_month + 3 : shifted_month - 9,
+			day_of_year - (153 * shifted_month + 2) / 5 + 1, seconds / 3600, seconds / 60 % 60,
+			seconds % 60, time.tv_nsec) < 0
+		       ? NULL
+		       : result;
 }
 
 /* For hooks: the state as it will be, of a process that is not in state.json yet. */
@@ -161,35 +173,39 @@ static int make_cgroup(struct creation *creation, struct error *err)
 }
 
 /*
- * A child is born in a v2 cgroup at no cost, so that is made first.  A v1 cgroup is a directory in each of many
- * hierarchies: they are made while the child is busy with its mounts.
+ * A child is born in a v2 cgroup at no cost, while moving it there later takes a lock that all of the host shares: that
+ * one is made first.  A v1 cgroup is a directory in each of many hierarchies: they are made while the child is busy
+ * with its mounts, and it enters them by itself.
  */
 static int plan_cgroup(struct creation *creation, struct error *err)
 {
-	int ret = container_choose_cgroup(creation->runtime, creation->container, err);
+	static const char *const none[] = { NULL };
+	struct runtime *runtime = creation->runtime;
+	int ret = container_choose_cgroup(runtime, creation->container, err);
 
-	if (ret < 0 || creation->runtime->cgroups.count == 0)
+	if (ret < 0 || runtime->cgroups.count == 0)
 		return ret;
-	creation->cgroup.host = &creation->runtime->cgroups;
+	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_V2)
+		return make_cgroup(creation, err);
+	creation->joins_late = true;
+	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_HYBRID)
+		return cgroup_create(&runtime->cgroups, creation->container->cgroup_path, none, 0, runtime->rootless,
+				     &creation->cgroup, err);
+	creation->cgroup.host = &runtime->cgroups;
 	creation->cgroup.path = strdup(creation->container->cgroup_path);
-	if (!creation->cgroup.path)
-		return error_errno(err, ENOMEM, "cannot name the cgroup");
-	creation->joins_late = creation->container->systemd_cgroup || creation->runtime->cgroups.layout != CGROUP_V2;
-	if (creation->joins_late)
-		return 0;
-	cgroup_close(&creation->cgroup);
-	return make_cgroup(creation, err);
+	return creation->cgroup.path ? 0 : error_errno(err, ENOMEM, "cannot name the cgroup");
 }
 
 static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHIES_MAX], struct error *err)
 {
 	struct creation *creation = context;
+	bool born_in_v2 = creation->cgroup.present != 0;
 	int ret;
 
 	cgroup_close(&creation->cgroup);
 	if (!creation->container->systemd_cgroup) {
 		ret = make_cgroup(creation, err);
-		return ret < 0 ? ret : cgroup_doors_open(&creation->cgroup, false, doors, err);
+		return ret < 0 ? ret : cgroup_doors_open(&creation->cgroup, born_in_v2, doors, err);
 	}
 	ret = container_start_scope(creation->runtime, creation->container, pid, &creation->cgroup, err);
 	if (ret < 0)

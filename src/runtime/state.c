@@ -40,6 +40,8 @@ static char *default_root(void)
 
 int runtime_open(struct runtime *runtime, const char *root, struct error *err)
 {
+	/* Keys of our own documents need no random hash, which jansson would open /dev/urandom for. */
+	json_object_seed(1);
 	*runtime = (struct runtime){ .root = root && *root ? path_absolute(root) : default_root() };
 	return runtime->root ? 0 : error_errno(err, ENOMEM, "cannot name the state directory");
 }

@@ -2,7 +2,6 @@
 #include "paradigm/container/container.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +16,7 @@ static int probe(struct error *err)
 	return 0; /* a kernel that runs us has what it takes; what a configuration needs beyond that is its own error */
 }
 
-/* 0 when it can be executed as far as a look tells: root may "access" what has no x bit at all. */
+/* 0 when it can be executed as far as a look tells; whether this user may is execve(2)'s to say. */
 static int executable(const char *path)
 {
 	struct stat st;
@@ -26,9 +25,7 @@ static int executable(const char *path)
 		return -errno;
 	if (S_ISDIR(st.st_mode))
 		return -EISDIR;
-	if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0 || !(st.st_mode & 0111))
-		return -EACCES;
-	return 0;
+	return st.st_mode & 0111 ? 0 : -EACCES;
 }
 
 static const char *environment_value(const struct oci_strings *env, const char *name)

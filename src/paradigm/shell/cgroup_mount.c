@@ -6,7 +6,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -23,37 +25,37 @@ static bool is_in(const struct cgroup *cgroup, size_t index)
 	return cgroup->present & (UINT32_C(1) << index);
 }
 
-static int bind_directory(const struct inside *inside, size_t index, int target, struct error *err)
+/* The container's own directory of a hierarchy, on the host; fresh memory. */
+static char *own_directory(const struct inside *inside, size_t index)
 {
 	const struct cgroup *cgroup = inside->options->cgroup;
-	cleanup_free char *path = path_join(cgroup->host->hierarchies[index].mount, cgroup->path);
 
-	if (!path)
-		return -ENOMEM;
-	return mount_classic(path, target, NULL, MS_BIND, NULL, err);
+	return path_join(cgroup->host->hierarchies[index].mount, cgroup->path);
 }
 
-/* One v1 hierarchy (or the v2 tree of a hybrid host) below the tmpfs. */
+/*
+ * One v1 hierarchy (or the v2 tree of a hybrid host) below the tmpfs.  By its path: nobody but us has ever seen that
+ * tmpfs, so nobody can have put a link there.
+ */
 static int mount_hierarchy(const struct inside *inside, size_t index, int tmpfs, struct error *err)
 {
 	const struct cgroup_hierarchy *hierarchy = &inside->options->cgroup->host->hierarchies[index];
-	const char *name = strrchr(hierarchy->mount, '/') + 1;
-	const struct oci_namespace *ns = &inside->spec->linux_.namespaces[OCI_NS_CGROUP];
-	cleanup_close int target = -1;
-	char data[256];
+	const char *name = strrchr(hierarchy->mount, '/') + 1, *type = hierarchy->v2 ? "cgroup2" : "cgroup";
+	cleanup_free char *own = own_directory(inside, index), *data = NULL;
+	char target[FILE_FD_PATH_MAX + NAME_MAX + 2], link[FILE_FD_PATH_MAX];
+	int ret;
 
+	(void)snprintf(target, sizeof(target), "%s/%s", file_fd_path(tmpfs, link), name);
+	if (!own || asprintf(&data, "%s%s", str_starts(hierarchy->controllers, "name=") ? "none," : "",
+			     hierarchy->controllers) < 0)
+		return -ENOMEM;
 	if (mkdirat(tmpfs, name, 0755) < 0)
 		return error_errno(err, errno, "cannot make the mount point %s", name);
-	target = openat(tmpfs, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (target < 0)
-		return error_errno(err, errno, "cannot open the mount point %s", name);
-	if (!ns->set)
-		return bind_directory(inside, index, target, err);
-	if (hierarchy->v2)
-		return mount_classic("cgroup", target, "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, err);
-	(void)snprintf(data, sizeof(data), "%s%s", str_starts(hierarchy->controllers, "name=") ? "none," : "",
-		       hierarchy->controllers);
-	return mount_classic("cgroup", target, "cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, data, err);
+	if (inside->spec->linux_.namespaces[OCI_NS_CGROUP].set)
+		ret = mount("cgroup", target, type, MS_NOSUID | MS_NODEV | MS_NOEXEC, hierarchy->v2 ? NULL : data);
+	else
+		ret = mount(own, target, NULL, MS_BIND, NULL);
+	return ret < 0 ? error_errno(err, errno, "cannot mount the cgroup hierarchy %s", name) : 0;
 }
 
 /* Programs look for each controller by its own name: "cpu" -> "cpu,cpuacct". */
@@ -105,14 +107,17 @@ static int mount_v1(const struct inside *inside, int target, const struct oci_mo
 static int mount_v2(const struct inside *inside, int target, const struct oci_mount *mount,
 		    const struct mount_options *parsed, struct error *err)
 {
+	cleanup_free char *own = own_directory(inside, (size_t)cgroup_host_find(inside->options->cgroup->host, ""));
 	cleanup_close int top = -1;
 	int ret = -EPERM;
 
+	if (!own)
+		return -ENOMEM;
 	if (inside->spec->linux_.namespaces[OCI_NS_CGROUP].set)
 		ret = mount_classic("cgroup", target, "cgroup2", parsed->flags, parsed->data, err);
 	/* Without the right to mount one (rootless), or with one root for all: the own directory by a bind mount. */
 	if (ret == -EPERM || ret == -EBUSY)
-		ret = bind_directory(inside, 0, target, err);
+		ret = mount_classic(own, target, NULL, MS_BIND, NULL, err);
 	if (ret < 0)
 		return ret;
 	top = file_open_in_root(inside->root_fd, mount->destination, O_PATH | O_DIRECTORY, 0);

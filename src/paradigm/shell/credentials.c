@@ -111,16 +111,14 @@ static int check_cwd(struct error *err)
 int credentials_chdir(struct inside *inside, struct error *err)
 {
 	const char *cwd = inside->process->cwd;
-	int ret = 0;
+	int ret = chdir(cwd) < 0 ? -errno : 0;
 
 	/* A missing one is made, as runc does: images name directories that they do not bring. */
-	if (chdir(cwd) < 0 && errno == ENOENT && inside->options) {
+	if (ret == -ENOENT && inside->options) {
 		cleanup_close int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 		cleanup_close int made = root < 0 ? -errno : file_mkdir_in_root(root, cwd, 0755, NULL);
 
 		ret = made < 0 ? made : chdir(cwd) < 0 ? -errno : 0;
-	} else if (chdir(cwd) < 0) {
-		ret = -errno;
 	}
 	/* Perhaps only the user may enter it (a network file system that squashes root): tried again then. */
 	if (ret == -EACCES && inside->process->user.uid != 0)
@@ -195,7 +193,9 @@ static int set_capabilities_and_user(const struct oci_process *process, struct e
 		.permitted = process->capabilities.permitted,
 		.inheritable = process->capabilities.inheritable,
 		.bounding = process->capabilities.bounding,
-		.ambient = process->capabilities.ambient,
+		/* The kernel raises only what is permitted and inheritable; runc spec's own default names more. */
+		.ambient = process->capabilities.ambient & process->capabilities.permitted &
+			   process->capabilities.inheritable,
 	};
 	int ret = capability_drop_bounding(sets.bounding, err);
 

@@ -3,9 +3,7 @@
  * maskedPaths and readonlyPaths (config-linux.md).
  *
  * What covers a masked file is the host's null device, opened before the
- * container's root is entered and checked to be that (CVE-2025-31133); what
- * covers directories is one empty read-only tmpfs, cloned for each: a tmpfs of
- * its own for every path would cost a superblock each.
+ * container's root is entered and checked to be that (CVE-2025-31133).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,36 +33,22 @@ static int open_null(struct error *err)
 	return take_fd(&fd);
 }
 
-static int open_empty(struct error *err)
-{
-	struct mount_options options = { .flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
-					 .data = (char *)"size=0k,nr_inodes=2" };
-
-	return mount_new("tmpfs", "tmpfs", &options, err);
-}
-
-static int mask(const struct inside *inside, const char *path, int *null, int *empty, struct error *err)
+/* A file takes the null device; what refuses that is a directory and takes an empty tmpfs. */
+static int mask(const struct inside *inside, const char *path, int null, struct error *err)
 {
 	cleanup_close int target = file_open_in_root(inside->root_fd, path, O_PATH, 0);
-	cleanup_close int cover = -1;
-	struct stat st;
+	char source[FILE_FD_PATH_MAX];
+	int ret;
 
 	if (target == -ENOENT || target == -ENOTDIR)
 		return 0;
 	if (target < 0)
 		return error_errno(err, -target, "cannot open %s", path);
-	if (fstat(target, &st) < 0)
-		return error_errno(err, errno, "cannot stat %s", path);
-	if (S_ISDIR(st.st_mode)) {
-		if (*empty < 0)
-			*empty = open_empty(err);
-		cover = *empty < 0 ? *empty : mount_clone(*empty, "", false, 0, err);
-	} else {
-		if (*null < 0)
-			*null = open_null(err);
-		cover = *null < 0 ? *null : mount_clone(*null, "", false, 0, err);
-	}
-	return cover < 0 ? cover : mount_attach(cover, target, err);
+	ret = mount_classic(file_fd_path(null, source), target, NULL, MS_BIND, NULL, err);
+	if (ret == -ENOTDIR)
+		ret = mount_classic("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0k",
+				    err);
+	return ret;
 }
 
 /* The path's own tree, read-only, over itself.  One system call since Linux 6.15, two before. */
@@ -105,8 +89,11 @@ static int make_readonly(const struct inside *inside, const char *path, struct e
 int masks_apply(const struct inside *inside, struct error *err)
 {
 	const struct oci_linux *linux_ = &inside->spec->linux_;
-	cleanup_close int null = -1, empty = -1;
+	cleanup_close int null = linux_->masked_paths.count ? open_null(err) : -1;
 	int ret;
+
+	if (linux_->masked_paths.count && null < 0)
+		return null;
 
 	for (size_t i = 0; i < linux_->readonly_paths.count; i++) {
 		ret = make_readonly(inside, linux_->readonly_paths.items[i], err);
@@ -114,7 +101,7 @@ int masks_apply(const struct inside *inside, struct error *err)
 			return error_wrap(err, "cannot make %s read-only", linux_->readonly_paths.items[i]), ret;
 	}
 	for (size_t i = 0; i < linux_->masked_paths.count; i++) {
-		ret = mask(inside, linux_->masked_paths.items[i], &null, &empty, err);
+		ret = mask(inside, linux_->masked_paths.items[i], null, err);
 		if (ret < 0)
 			return error_wrap(err, "can't mask path \"%s\"", linux_->masked_paths.items[i]), ret;
 	}

@@ -360,7 +360,9 @@ static bool is_total(const struct oci_device_rule *rule)
 	return rule->type == 'a' && rule->read && rule->write && rule->mknod;
 }
 
-static void put_device_v1(struct applying *a, const struct cgroup_device_rule *rule)
+enum { DEVICE_LINE_MAX = 64 };
+
+static void write_device_line(char line[static DEVICE_LINE_MAX], const struct cgroup_device_rule *rule)
 {
 	char major[24] = "*", minor[24] = "*";
 
@@ -368,8 +370,25 @@ static void put_device_v1(struct applying *a, const struct cgroup_device_rule *r
 		(void)snprintf(major, sizeof(major), "%" PRId64, rule->major);
 	if (rule->minor >= 0)
 		(void)snprintf(minor, sizeof(minor), "%" PRId64, rule->minor);
-	put(a, "devices", rule->allow ? "devices.allow" : "devices.deny", "%c %s:%s %s%s%s", rule->type, major, minor,
-	    rule->read ? "r" : "", rule->write ? "w" : "", rule->mknod ? "m" : "");
+	(void)snprintf(line, DEVICE_LINE_MAX, "%c %s:%s %s%s%s", rule->type, major, minor, rule->read ? "r" : "",
+		       rule->write ? "w" : "", rule->mknod ? "m" : "");
+}
+
+/* Neighbours that go into the same file share its opening. */
+static void put_devices_v1(struct applying *a, const struct cgroup_device_rule *rules, size_t count)
+{
+	char text[DEVICE_RULES_MAX][DEVICE_LINE_MAX];
+	const char *lines[DEVICE_RULES_MAX];
+
+	for (size_t first = 0, next; first < count && !a->failed; first = next) {
+		for (next = first; next < count && rules[next].allow == rules[first].allow; next++) {
+			write_device_line(text[next], &rules[next]);
+			lines[next] = text[next];
+		}
+		a->failed = cgroup_write_lines(a->cgroup, "devices",
+					       rules[first].allow ? "devices.allow" : "devices.deny", lines + first,
+					       next - first, a->err);
+	}
 }
 
 static void apply_devices(struct applying *a)
@@ -407,8 +426,7 @@ static void apply_devices(struct applying *a)
 		return;
 	}
 	put(a, "devices", allow_all ? "devices.allow" : "devices.deny", "a");
-	for (size_t i = 1; i < count; i++)
-		put_device_v1(a, &rules[i]);
+	put_devices_v1(a, rules + 1, count - 1);
 }
 
 int resources_apply(const struct cgroup *cgroup, const struct oci_resources *resources, bool update, struct error *err)

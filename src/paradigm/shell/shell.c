@@ -103,11 +103,10 @@ static int clone_child(struct inside *inside, struct shell *shell, struct error 
 	int pair[2];
 	pid_t pid;
 
-	/* What exists already it is born in, or enters by itself; everything else comes by join. */
-	if (options->cgroup && !options->join) {
+	if (options->cgroup)
 		clone.cgroup_fd = cgroup_v2_dir(options->cgroup);
+	if (options->cgroup && !options->join)
 		inside->doors_count = cgroup_doors_open(options->cgroup, clone.cgroup_fd >= 0, inside->doors, err);
-	}
 	if (inside->doors_count < 0)
 		return inside->doors_count;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -139,7 +138,7 @@ int shell_spawn(const struct shell_options *options, struct shell *shell, struct
 	struct inside inside;
 	int ret;
 
-	*shell = (struct shell){ .pidfd = -1, .sync = -1, .console = -1, .options = options };
+	*shell = (struct shell){ .pidfd = -1, .sync = -1, .console = -1, .doors_count = -1, .options = options };
 	ret = prepare_inside(options, &inside, err);
 	if (ret == 0)
 		ret = clone_child(&inside, shell, err);
@@ -212,19 +211,26 @@ static int send_state(const struct shell *shell, struct error *err)
 	return ret < 0 ? error_errno(err, -ret, "cannot hand out the state") : 0;
 }
 
-static int join_cgroup(const struct shell *shell, struct error *err)
+/* Makes the cgroup, as soon as it is known who shall be in it. */
+static int make_doors(struct shell *shell, struct error *err)
 {
-	const struct shell_options *options = shell->options;
-	int doors[CGROUP_HIERARCHIES_MAX];
-	int count = options->join(options->state_context, shell->pid, doors, err), ret;
-	struct sync_cgroup answer;
+	if (!shell->options->join || shell->doors_count >= 0)
+		return 0;
+	shell->doors_count = shell->options->join(shell->options->state_context, shell->pid, shell->doors, err);
+	return shell->doors_count < 0 ? shell->doors_count : 0;
+}
 
-	if (count < 0)
-		return count;
-	answer.present = options->cgroup->present;
-	ret = fdpass_send(shell->sync, doors, (size_t)count, &answer, sizeof(answer), err);
-	for (int i = 0; i < count; i++)
-		close(doors[i]);
+static int hand_doors(struct shell *shell, struct error *err)
+{
+	struct sync_cgroup answer;
+	int ret = make_doors(shell, err);
+
+	if (ret < 0)
+		return ret;
+	answer.present = shell->options->cgroup->present;
+	ret = fdpass_send(shell->sync, shell->doors, (size_t)shell->doors_count, &answer, sizeof(answer), err);
+	fds_close(shell->doors, (size_t)shell->doors_count);
+	shell->doors_count = 0;
 	return ret;
 }
 
@@ -241,7 +247,8 @@ static int silent_end(const struct shell *shell, struct error *err)
 
 int shell_prepare(struct shell *shell, struct error *err)
 {
-	int ret = 0;
+	/* While the child mounts; a stand-in is not yet the one to move. */
+	int ret = namespaces_need_stand_in(&shell->options->spec->linux_) ? 0 : make_doors(shell, err);
 
 	while (ret == 0) {
 		struct sync_message message = { 0 };
@@ -258,7 +265,7 @@ int shell_prepare(struct shell *shell, struct error *err)
 		case SYNC_READY:
 			return 0;
 		case SYNC_CGROUP:
-			ret = join_cgroup(shell, err);
+			ret = hand_doors(shell, err);
 			break;
 		case SYNC_MAP:
 			ret = write_mappings(shell, err);
@@ -389,6 +396,9 @@ void shell_abort(struct shell *shell)
 
 void shell_close(struct shell *shell)
 {
+	if (shell->doors_count > 0)
+		fds_close(shell->doors, (size_t)shell->doors_count);
+	shell->doors_count = 0;
 	int *fds[] = { &shell->pidfd, &shell->sync, &shell->console };
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++) {

@@ -35,10 +35,10 @@ struct shell_options { /* nothing in here is owned */
 	const char *rootfs; /* absolute path of the root file system; only for messages when rootfs_fd >= 0 */
 	int rootfs_fd;	    /* a detached mount (open_tree, fsmount) to take as the root instead; -1: rootfs */
 	/*
-	 * Where it belongs.  One that exists already (its present is set) and has a v2 directory is what the child is
-	 * born in.  Else join is called while the child builds its root file system: it makes the cgroup, fills in
-	 * *cgroup, and either moves the child (systemd's scopes; returns 0) or opens doors for it to enter by itself
-	 * (returns how many; they are closed by the shell).
+	 * Where it belongs.  The child is born in its v2 directory, if there is one already.  If join is set, that is
+	 * called while the child builds its root file system: it makes the rest, fills in *cgroup, and either moves the
+	 * child (systemd's scopes; returns 0) or opens doors for it to enter by itself (returns how many; they are
+	 * closed by the shell).
 	 */
 	struct cgroup *cgroup; /* NULL: stay in the caller's */
 	int (*join)(void *context, pid_t pid, int doors[static CGROUP_HIERARCHIES_MAX], struct error *err);
@@ -58,6 +58,8 @@ struct shell {
 	int pidfd;   /* owned */
 	int sync;    /* owned */
 	int console; /* the terminal's master if it is kept, owned; else -1 */
+	int doors[CGROUP_HIERARCHIES_MAX];
+	int doors_count; /* that join opened; -1 before it was called */
 	const struct shell_options *options;
 };
 
