@@ -45,8 +45,8 @@ struct mount_options {
 int mount_options_parse(const char *const *options, size_t count, struct mount_options *parsed, struct error *err);
 void mount_options_free(struct mount_options *options);
 
-/* All names that mount_options_parse() knows, sorted, NULL at the end (for `features`).  Not owned by the caller. */
-const char *const *mount_option_names(size_t *count);
+/* The names that mount_options_parse() knows, sorted, by index; NULL beyond the last (for `features`). */
+const char *mount_option_name(size_t index);
 
 /* "rprivate", "slave", ... -> MS_* with MS_REC; 0 for anything else. */
 unsigned long mount_propagation_from_name(const char *name);
@@ -94,12 +94,16 @@ int mount_set_idmap(int mount_fd, int userns_fd, bool recursive, struct error *e
 /* MOUNT_ATTR_* out of MS_*: what is to be set, and what must be cleared first (the access time is one field). */
 void mount_attributes(unsigned long flags, unsigned long cleared, uint64_t *set, uint64_t *clear);
 
-/* Lazily unmounts what is on top of the object behind fd; -errno, no words. */
+/* Lazily unmounts the mount whose root is behind fd (by the caller's own /proc); -errno, no words. */
 int mount_detach(int fd);
 
 /* pivot_root(".", ".") into root_fd and away with the old root; the working directory is the new root afterwards. */
 int mount_pivot_root(int root_fd, struct error *err);
-/* Where pivot_root(2) cannot work (the root is an initramfs): root_fd is moved over "/" and chroot(2)ed into. */
+/*
+ * Where pivot_root(2) cannot work (the root is an initramfs): root_fd, the root of a mount, is moved over "/" and
+ * chroot(2)ed into.  The mounts outside stay reachable for the kernel's check whether a new procfs or sysfs would
+ * reveal more than what is mounted already, so those of the host are unmounted or covered first.
+ */
 int mount_move_root(int root_fd, struct error *err);
 
 #endif
