@@ -27,6 +27,12 @@
 #include "base/arena.h"
 #include "base/error.h"
 
+/* The version of the specification that our own documents (state, spec) say they follow: what of 1.3 is here are
+ * additions to config.json, which older versions read over.  Minimum and maximum: what is understood. */
+#define OCI_VERSION	"1.2.0"
+#define OCI_VERSION_MIN "1.0.0"
+#define OCI_VERSION_MAX "1.3.0"
+
 struct oci_u64 {
 	bool set;
 	uint64_t value;
