@@ -139,3 +139,20 @@ int container_remove_cgroup(struct runtime *runtime, struct container *container
 	cgroup_close(&cgroup);
 	return ret;
 }
+
+int container_start_scope(struct runtime *runtime, const struct container *container, pid_t pid, struct cgroup *cgroup,
+			  struct error *err)
+{
+	(void)runtime;
+	(void)pid;
+	(void)cgroup;
+	return error_set(err, ENOSYS, "cannot start the scope %s: the systemd driver is not built in yet",
+			 container->cgroup_unit);
+}
+
+int container_update_scope(const struct container *container, const struct oci_resources *resources, struct error *err)
+{
+	(void)resources;
+	return error_set(err, ENOSYS, "cannot update the scope %s: the systemd driver is not built in yet",
+			 container->cgroup_unit);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "linux/selfexec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+#define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
+
+bool selfexec_is_protected(void)
+{
+	cleanup_close int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	struct statvfs fs;
+
+	if (fd < 0)
+		return false;
+	if (fstatvfs(fd, &fs) == 0 && (fs.f_flag & ST_RDONLY))
+		return true;
+	return fcntl(fd, F_GET_SEALS) == ALL_SEALS;
+}
+
+static int open_mount(void)
+{
+	struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
+	cleanup_close int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/exe",
+					    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+	if (fd < 0 || syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+static int open_memfd(void)
+{
+	cleanup_close int binary = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	cleanup_close int fd = memfd_create("caisson-oci", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct stat st;
+
+	if (binary < 0 || fd < 0 || fstat(binary, &st) < 0)
+		return -errno;
+	for (off_t left = st.st_size; left > 0;) {
+		ssize_t count = sendfile(fd, binary, NULL, (size_t)left);
+
+		if (count <= 0)
+			return count < 0 ? -errno : -EIO;
+		left -= count;
+	}
+	if (fchmod(fd, 0555) < 0 || fcntl(fd, F_ADD_SEALS, ALL_SEALS) < 0)
+		return -errno;
+	return take_fd(&fd);
+}
+
+int selfexec_open(int how, struct error *err)
+{
+	int fd = how == SELFEXEC_MEMFD ? -EPERM : open_mount();
+
+	if (fd < 0 && how != SELFEXEC_MOUNT)
+		fd = open_memfd();
+	return fd < 0 ? error_errno(err, -fd, "cannot make a protected copy of our binary") : fd;
+}
+
+int selfexec_protect(char *const argv[], char *const envp[], struct error *err)
+{
+	cleanup_close int fd = -1;
+
+	if (selfexec_is_protected())
+		return 0;
+	fd = selfexec_open(SELFEXEC_ANY, err);
+	if (fd < 0)
+		return fd;
+	(void)syscall(SYS_execveat, fd, "", argv, envp, AT_EMPTY_PATH);
+	return error_errno(err, errno, "cannot execute the protected copy of our binary");
+}
