@@ -86,9 +86,9 @@ static void write_mounts(struct writer *writer, bool rootless)
 	writer_open(writer, "mounts", '[');
 	for (size_t i = 0; i < count; i++) {
 		const struct default_mount *mount = &default_mounts[i];
-		const struct default_mount *other = &default_mounts[rootless ? i + 1 : i - 1];
+		size_t other = rootless ? i + 1 : i - 1; /* wraps below 0, and then is not below count either */
 
-		if ((rootless ? i + 1 < count : i > 0) && strcmp(other->destination, mount->destination) == 0)
+		if (other < count && strcmp(default_mounts[other].destination, mount->destination) == 0)
 			continue;
 		writer_open(writer, NULL, '{');
 		writer_text(writer, "destination", mount->destination);
