@@ -174,3 +174,47 @@ void inflate_close(struct inflate *inflate)
 	inflate->archive = NULL;
 	inflate->buffer = NULL;
 }
+
+static la_ssize_t read_inflated(struct archive *tar, void *context, const void **bytes)
+{
+	struct inflate *inflate = context;
+	ssize_t count = inflate_read(inflate, bytes, &inflate->tar_failure);
+
+	if (count < 0) {
+		archive_set_error(tar, (int)-count, "cannot read");
+		return -1;
+	}
+	return count;
+}
+
+int inflate_tar_error(struct inflate *inflate, struct archive *tar, struct error *err)
+{
+	const char *why = archive_error_string(tar);
+
+	if (inflate->tar_failure.code)
+		return error_set(err, inflate->tar_failure.code, "%s", inflate->tar_failure.text);
+	if (archive_errno(tar) == ENOMEM)
+		return error_errno(err, ENOMEM, "cannot read archive");
+	return error_set(err, EINVAL, "broken tar archive: %s", why ? why : "unknown error");
+}
+
+int inflate_tar(struct inflate *inflate, struct archive **tar, struct error *err)
+{
+	*tar = archive_read_new();
+	if (!*tar || archive_read_support_format_tar(*tar) != ARCHIVE_OK ||
+	    archive_read_support_format_empty(*tar) != ARCHIVE_OK)
+		return error_errno(err, ENOMEM, "cannot read archive");
+	if (archive_read_open(*tar, inflate, NULL, read_inflated, NULL) != ARCHIVE_OK)
+		return inflate_tar_error(inflate, *tar, err);
+	return 0;
+}
+
+int inflate_drain(struct inflate *inflate, struct error *err)
+{
+	const void *bytes;
+	ssize_t count;
+
+	while ((count = inflate_read(inflate, &bytes, err)) > 0)
+		;
+	return (int)count;
+}

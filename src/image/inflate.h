@@ -30,7 +30,8 @@ struct inflate {
 	struct image_progress progress;
 	const char *action, *what; /* for the progress report; not owned */
 	struct archive *archive;
-	struct error failure; /* of the reading side, which libarchive cannot carry */
+	struct error failure;	  /* of reading fd, which libarchive cannot carry */
+	struct error tar_failure; /* of inflating, for the tar reader on top */
 	unsigned char *buffer;
 };
 
@@ -43,6 +44,16 @@ int inflate_open(struct inflate *inflate, int fd, const struct image_store *stor
 
 /* The next piece, valid until the next call: its length, 0 at the end, -errno (-EFBIG: a limit, -EINVAL: broken). */
 ssize_t inflate_read(struct inflate *inflate, const void **bytes, struct error *err);
+
+/*
+ * A tar reader (to be freed by the caller, before inflate_close()) on what inflate gives.  Names are bytes only while
+ * the thread's LC_CTYPE is "C".
+ */
+int inflate_tar(struct inflate *inflate, struct archive **tar, struct error *err);
+/* Why an archive_read_ function failed on it; returns -errno. */
+int inflate_tar_error(struct inflate *inflate, struct archive *tar, struct error *err);
+/* Reads what is left after the end mark: it belongs to the digest too. */
+int inflate_drain(struct inflate *inflate, struct error *err);
 
 void inflate_close(struct inflate *inflate);
 

@@ -623,30 +623,6 @@ static int extract_entry(struct extraction *x, const char *raw)
 	}
 }
 
-static la_ssize_t read_inflated(struct archive *tar, void *context, const void **bytes)
-{
-	struct extraction *x = context;
-	ssize_t count = inflate_read(&x->inflate, bytes, x->err);
-
-	if (count < 0) {
-		archive_set_error(tar, (int)-count, "cannot read");
-		return -1;
-	}
-	return count;
-}
-
-/* libarchive's own complaint, unless the side that it reads from had one. */
-static int tar_error(struct extraction *x)
-{
-	const char *why = archive_error_string(x->tar);
-
-	if (x->err->code)
-		return -x->err->code;
-	if (archive_errno(x->tar) == ENOMEM)
-		return error_errno(x->err, ENOMEM, "cannot read archive");
-	return error_set(x->err, EINVAL, "broken tar archive: %s", why ? why : "unknown error");
-}
-
 static int extract_entries(struct extraction *x)
 {
 	char quoted[QUOTED_MAX];
@@ -662,22 +638,11 @@ static int extract_entries(struct extraction *x)
 			return error_set(x->err, EINVAL, "entry without a name");
 		ret = extract_entry(x, raw);
 		if (ret == -EIO && !x->err->code)
-			ret = tar_error(x);
+			ret = inflate_tar_error(&x->inflate, x->tar, x->err);
 		if (ret < 0)
 			return error_wrap(x->err, "entry \"%s\"", quote(raw, quoted));
 	}
-	return status == ARCHIVE_EOF ? 0 : tar_error(x);
-}
-
-/* What comes after the archive's end mark belongs to the digest too. */
-static int drain(struct extraction *x)
-{
-	const void *bytes;
-	ssize_t count;
-
-	while ((count = inflate_read(&x->inflate, &bytes, x->err)) > 0)
-		;
-	return (int)count;
+	return status == ARCHIVE_EOF ? 0 : inflate_tar_error(&x->inflate, x->tar, x->err);
 }
 
 static void set_directory_times(struct extraction *x)
@@ -708,15 +673,12 @@ static int run(struct extraction *x)
 		return ret;
 	digest_begin(&x->inflate.digest, x->source->diff_id);
 	x->result->kind = x->inflate.kind;
-	x->tar = archive_read_new();
-	if (!x->tar || archive_read_support_format_tar(x->tar) != ARCHIVE_OK ||
-	    archive_read_support_format_empty(x->tar) != ARCHIVE_OK)
-		return error_errno(x->err, ENOMEM, "cannot read archive");
-	if (archive_read_open(x->tar, x, NULL, read_inflated, NULL) != ARCHIVE_OK)
-		return tar_error(x);
+	ret = inflate_tar(&x->inflate, &x->tar, x->err);
+	if (ret < 0)
+		return ret;
 	ret = extract_entries(x);
 	if (ret == 0)
-		ret = drain(x);
+		ret = inflate_drain(&x->inflate, x->err);
 	if (ret == 0)
 		ret = check_digest(x);
 	if (ret < 0)
