@@ -363,7 +363,8 @@ static int unpack_layer(struct intake *intake, const struct oci_descriptor *laye
 		dir = openat(intake->tmp.fd, dir_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir >= 0 && mkdirat(dir, "fs", 0755) == 0)
 		root = openat(dir, "fs", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
+	/* Whatever the umask: an archive need not have an entry for its root. */
+	if (root < 0 || fchmod(root, 0755) < 0)
 		return error_errno(err, errno, "cannot write to the image store");
 	ret = layer_extract(intake->store, root, &source, result, err);
 	if (ret == 0)

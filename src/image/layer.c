@@ -170,7 +170,10 @@ static void set_mtime(int dir, const char *name, int flags, struct timespec mtim
 {
 	const struct timespec times[2] = { mtime, mtime };
 
-	(void)utimensat(dir, name, times, flags);
+	if (name)
+		(void)utimensat(dir, name, times, flags);
+	else
+		(void)futimens(dir, times);
 }
 
 /* Which extended attributes of an archive mean something in a layer. */

@@ -366,7 +366,10 @@ int image_remove(struct image_store *store, const char *what, unsigned flags, st
 	if (ret == 0)
 		ret = store_index_update(store, edit_remove, &removal, err);
 	if (ret == 0 && last) {
-		str_printf(&report->lines, "Deleted: %s\n", image.id);
+		cleanup_free char *holder = lease_holder(store, image.digest);
+
+		if (!holder)
+			str_printf(&report->lines, "Deleted: %s\n", image.id);
 		if (content >= 0)
 			ret = collect_garbage(store, &report->reclaimed, err);
 	}

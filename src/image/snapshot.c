@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "image/content.h"
 #include "image/intake.h"
 
@@ -105,6 +106,22 @@ void image_layers_close(struct image_layers *layers)
 		close(layers->fds[i]);
 	free(layers->fds);
 	*layers = (struct image_layers){ .count = 0 };
+}
+
+int image_upper_prepare(const struct image_store *store, const struct image_layers *layers, int upper,
+			struct error *err)
+{
+	char link[FILE_FD_PATH_MAX];
+	struct stat st;
+
+	if (fstat(layers->fds[0], &st) < 0)
+		return error_errno(err, errno, "cannot look at the root of the image");
+	/* Rootless: an owner that this user cannot give away is its own. */
+	if (fchownat(upper, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) < 0 && !store->rootless)
+		return error_errno(err, errno, "cannot change the owner of the upper directory");
+	if (chmod(file_fd_path(upper, link), st.st_mode & 07777) < 0)
+		return error_errno(err, errno, "cannot change the mode of the upper directory");
+	return 0;
 }
 
 int image_snapshot_mount(struct image_store *store, const struct image_layers *layers, int upper, int work,

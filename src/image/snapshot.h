@@ -27,6 +27,10 @@ int image_layers_open(struct image_store *store, const struct image *image, stru
 		      struct error *err);
 void image_layers_close(struct image_layers *layers);
 
+/* Gives a new upper directory the owner and mode of the image's own root: overlayfs shows the upper one's. */
+int image_upper_prepare(const struct image_store *store, const struct image_layers *layers, int upper,
+			struct error *err);
+
 enum {
 	IMAGE_SNAPSHOT_READ_ONLY = 1 << 0, /* no upper and work */
 	IMAGE_SNAPSHOT_VOLATILE = 1 << 1,  /* the upper layer need not survive a power cut */

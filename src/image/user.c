@@ -82,7 +82,7 @@ static int look_up_user(char *passwd, const char *wanted, struct image_user *use
 {
 	const bool number = is_number(wanted);
 	uint32_t uid = 0;
-	char *fields[FIELDS_MAX];
+	char *fields[FIELDS_MAX] = { NULL };
 	int count;
 
 	if (number && parse_id(wanted, "uid", &uid, err) < 0)
@@ -112,7 +112,7 @@ static int look_up_user(char *passwd, const char *wanted, struct image_user *use
 static int look_up_group(char *database, const char *wanted, gid_t *gid, struct error *err)
 {
 	const bool number = is_number(wanted);
-	char *fields[FIELDS_MAX];
+	char *fields[FIELDS_MAX] = { NULL };
 	int count;
 
 	while ((count = next_line(&database, fields)) >= 0)
@@ -143,12 +143,12 @@ static int compare_gids(const void *left, const void *right)
 /* group: name:password:gid:member,member */
 static int collect_groups(char *database, struct image_user *user, struct error *err)
 {
-	char *fields[FIELDS_MAX];
+	char *fields[FIELDS_MAX] = { NULL };
 	size_t kept = 0;
 	int count;
 
 	while ((count = next_line(&database, fields)) >= 0) {
-		gid_t gid, *grown;
+		gid_t gid = 0, *grown;
 
 		if (count < 4 || !*fields[0] || !is_member(fields[3], user->name))
 			continue;

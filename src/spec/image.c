@@ -372,14 +372,19 @@ int oci_manifest_parse(const char *json, size_t size, struct oci_manifest *manif
 int oci_document_kind(const char *json, size_t size, enum oci_document *kind, struct error *err)
 {
 	cleanup_json json_t *root = load_json(json, size, err);
-	struct reader reader = { .err = err };
+	struct arena arena = { .head = NULL };
+	struct reader reader = { .arena = &arena, .err = err };
+	int ret;
 
 	if (!root)
 		return -EINVAL;
 	*kind = json_object_get(root, "manifests") ? OCI_DOCUMENT_INDEX : OCI_DOCUMENT_MANIFEST;
 	if (*kind == OCI_DOCUMENT_INDEX)
-		return check_kind(&reader, root, "image index", index_types, index_foreign);
-	return check_kind(&reader, root, "image manifest", manifest_types, manifest_foreign);
+		ret = check_kind(&reader, root, "image index", index_types, index_foreign);
+	else
+		ret = check_kind(&reader, root, "image manifest", manifest_types, manifest_foreign);
+	arena_free(&arena);
+	return ret;
 }
 
 static int read_healthcheck(struct reader *reader, const json_t *config, struct oci_healthcheck *check)
