@@ -163,7 +163,7 @@ static int make_cgroup(struct creation *creation, struct error *err)
 	const struct oci_resources *resources = &container->spec.linux_.resources;
 	int ret;
 
-	resources_controllers(resources, controllers);
+	resources_controllers(resources, creation->runtime->cgroups.layout, controllers);
 	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, 0,
 			    creation->runtime->rootless, &creation->cgroup, err);
 	if (ret < 0)
@@ -259,11 +259,22 @@ static int write_pid_file(const char *path, pid_t pid, struct error *err)
 	return file_replace(dir, slash ? slash + 1 : copy, text, strlen(text), 0644, err);
 }
 
+static int prepare_state(struct creation *creation, struct error *err)
+{
+	struct container *container = creation->container;
+	struct process_stat stat;
+
+	container->pid = creation->shell.pid;
+	if (process_stat_read(container->pid, &stat) < 0)
+		return error_set(err, ESRCH, "container process ended during its set-up");
+	container->pid_start = stat.start;
+	return container_prepare_state(container, err);
+}
+
 static int spawn(struct creation *creation, struct shell_options *shell_options, struct error *err)
 {
 	struct runtime_create_options *options = creation->options;
 	struct container *container = creation->container;
-	struct process_stat stat;
 	int ret;
 
 	*shell_options = (struct shell_options){
@@ -286,16 +297,18 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 		.state_context = creation,
 	};
 	ret = shell_spawn(shell_options, &creation->shell, err);
-	/* With a stand-in the pid is known only when the child is ready. */
+	/* While the child mounts: its cgroup, which it waits for first, and most of the state. */
+	if (ret == 0)
+		ret = shell_join(&creation->shell, err);
+	if (ret == 0)
+		ret = prepare_state(creation, err);
 	if (ret == 0)
 		ret = shell_prepare(&creation->shell, err);
-	if (ret < 0)
-		return ret;
-	container->pid = creation->shell.pid;
-	if (process_stat_read(container->pid, &stat) < 0)
-		return error_set(err, ESRCH, "container process ended during its set-up");
-	container->pid_start = stat.start;
-	ret = container_save(container, err);
+	/* With a stand-in the real child's pid is known only now. */
+	if (ret == 0 && creation->shell.pid != container->pid)
+		ret = prepare_state(creation, err);
+	if (ret == 0)
+		ret = container_commit_state(container, err);
 	if (ret == 0 && options->pid_file)
 		ret = write_pid_file(options->pid_file, container->pid, err);
 	return ret;

@@ -13,7 +13,9 @@ enum { CONFIG_MAX = 8 << 20 }; /* bytes of a config.json */
 bool container_id_is_valid(const char *id);
 /* Makes the container's directory, locked.  A directory that a killed creation left behind is cleaned up first. */
 int container_directory_make(struct runtime *runtime, const char *id, struct container *container, struct error *err);
-int container_save(const struct container *container, struct error *err);
+/* Writes what is known of it, but not yet under the name that makes it a container; then gives it that name. */
+int container_prepare_state(const struct container *container, struct error *err);
+int container_commit_state(const struct container *container, struct error *err);
 /* Removes the directory and everything in it. */
 int container_directory_remove(struct runtime *runtime, struct container *container, struct error *err);
 /* Whether its process 1 is there and is no zombie. */

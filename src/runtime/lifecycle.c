@@ -136,12 +136,34 @@ int runtime_resume(struct runtime *runtime, struct container *container, struct 
 	return set_frozen(runtime, container, false, err);
 }
 
+/* Into a hierarchy that was added.  What forks meanwhile is caught by the next round. */
+static int move_along(const struct cgroup *cgroup, struct error *err)
+{
+	enum { ROUNDS = 3 };
+
+	for (int round = 0; round < ROUNDS; round++) {
+		cleanup_free pid_t *pids = NULL;
+		size_t count;
+		int ret = cgroup_procs(cgroup, &pids, &count, err);
+
+		for (size_t i = 0; ret == 0 && i < count; i++) {
+			ret = cgroup_attach(cgroup, pids[i], err);
+			if (ret == -ESRCH)
+				ret = 0;
+		}
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
 int runtime_update(struct runtime *runtime, struct container *container, const struct oci_resources *resources,
 		   struct error *err)
 {
 	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
 	struct cgroup cgroup;
 	enum runtime_status status;
+	uint32_t before;
 	int ret = container_status(runtime, container, &status, err);
 
 	if (ret == 0 && status == RUNTIME_STOPPED)
@@ -150,13 +172,16 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 		ret = container_cgroup(runtime, container, &cgroup, err);
 	if (ret < 0)
 		return ret;
+	before = cgroup.present;
 	cgroup_close(&cgroup);
 	/* A limit may need a hierarchy that the container is not in yet. */
-	resources_controllers(resources, controllers);
+	resources_controllers(resources, runtime->cgroups.layout, controllers);
 	ret = cgroup_create(&runtime->cgroups, container->cgroup_path, controllers, 0, runtime->rootless, &cgroup, err);
 	if (ret < 0)
 		return ret;
-	if (container->systemd_cgroup)
+	if (cgroup.present != before)
+		ret = move_along(&cgroup, err);
+	if (ret == 0 && container->systemd_cgroup)
 		ret = container_update_scope(container, resources, err);
 	if (ret == 0)
 		ret = resources_apply(&cgroup, resources, true, err);

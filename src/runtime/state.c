@@ -21,6 +21,8 @@
 #include "linux/clone.h"
 #include "runtime/internal.h"
 
+#define STATE_NEW "state.json.new"
+
 enum { STATE_MAX = 1 << 20, ID_MAX = 255 };
 
 static void cleanup_json_fn(json_t **json)
@@ -175,14 +177,14 @@ int container_directory_remove(struct runtime *runtime, struct container *contai
 	(void)runtime;
 	/* state.json first: what is left after a kill here is a stale directory, not half a container. */
 	(void)unlinkat(container->dir_fd, "state.json", 0);
-	(void)unlinkat(container->dir_fd, "start", 0);
 	(void)unlinkat(container->dir_fd, "config.json", 0);
 	if (rmdir(container->dir) == 0 || errno == ENOENT)
 		return 0;
+	/* Never started, or never ready. */
 	return file_remove_all(AT_FDCWD, container->dir, err);
 }
 
-int container_save(const struct container *container, struct error *err)
+int container_prepare_state(const struct container *container, struct error *err)
 {
 	cleanup_json json_t *json = json_pack(
 		"{s:s, s:i, s:I, s:s, s:s, s:s, s:i, s:s?, s:b, s:s?, s:s?}", "id", container->id, "pid",
@@ -191,11 +193,22 @@ int container_save(const struct container *container, struct error *err)
 		"cgroupPath", container->cgroup_path, "systemdCgroup", container->systemd_cgroup, "unit",
 		container->cgroup_unit, "intelRdtPath", container->intel_rdt_path);
 	cleanup_free char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	cleanup_close int fd = -1;
+	int ret;
 
 	if (!text)
 		return error_set(err, EINVAL, "cannot write the state of container %s: a name is not UTF-8",
 				 container->id);
-	return file_replace(container->dir_fd, "state.json", text, strlen(text), 0600, err);
+	fd = openat(container->dir_fd, STATE_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ret = fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
+	return ret < 0 ? error_errno(err, -ret, "cannot write %s/" STATE_NEW, container->dir) : 0;
+}
+
+int container_commit_state(const struct container *container, struct error *err)
+{
+	if (renameat(container->dir_fd, STATE_NEW, container->dir_fd, "state.json") < 0)
+		return error_errno(err, errno, "cannot write %s/state.json", container->dir);
+	return 0;
 }
 
 /* Fresh copy of a string member; NULL when it is null or missing. */

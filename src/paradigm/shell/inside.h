@@ -61,6 +61,8 @@ int rootfs_enter(struct inside *inside, struct error *err);
 
 /* mounts.c */
 int mounts_make_all(struct inside *inside, struct error *err);
+/* Joins the cgroup, and makes the mounts that show it: last, as the parent makes the cgroup meanwhile. */
+int mounts_make_late(struct inside *inside, struct error *err);
 /* In the parent: opens the sources that the child could not reach or map.  *sources (mounts_count descriptors) is owned
  * by the caller, NULL if there are none. */
 int mounts_open_sources(const struct shell_options *options, int **sources, struct error *err);

@@ -33,22 +33,24 @@ static int open_null(struct error *err)
 	return take_fd(&fd);
 }
 
-/* A file takes the null device; what refuses that is a directory and takes an empty tmpfs. */
+/* A file takes the null device, a directory an empty tmpfs. */
 static int mask(const struct inside *inside, const char *path, int null, struct error *err)
 {
 	cleanup_close int target = file_open_in_root(inside->root_fd, path, O_PATH, 0);
 	char source[FILE_FD_PATH_MAX];
-	int ret;
+	struct stat st;
 
 	if (target == -ENOENT || target == -ENOTDIR)
 		return 0;
 	if (target < 0)
 		return error_errno(err, -target, "cannot open %s", path);
-	ret = mount_classic(file_fd_path(null, source), target, NULL, MS_BIND, NULL, err);
-	if (ret == -ENOTDIR)
-		ret = mount_classic("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0k",
-				    err);
-	return ret;
+	/* Asked first: a mount that fails costs ten times as much. */
+	if (fstat(target, &st) < 0)
+		return error_errno(err, errno, "cannot stat %s", path);
+	if (S_ISDIR(st.st_mode))
+		return mount_classic("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0k",
+				     err);
+	return mount_classic(file_fd_path(null, source), target, NULL, MS_BIND, NULL, err);
 }
 
 /* The path's own tree, read-only, over itself.  One system call since Linux 6.15, two before. */

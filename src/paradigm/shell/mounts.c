@@ -221,6 +221,11 @@ static int remount(struct inside *inside, const struct oci_mount *mount, const s
 	return mount_classic(mount->source, target, NULL, parsed->flags, parsed->data, err);
 }
 
+static bool is_cgroup(const struct oci_mount *mount)
+{
+	return mount->type && (strcmp(mount->type, "cgroup") == 0 || strcmp(mount->type, "cgroup2") == 0);
+}
+
 static int mount_one(struct inside *inside, size_t index, struct mount_options *parsed, struct error *err)
 {
 	const struct oci_mount *mount = &inside->spec->mounts[index];
@@ -233,33 +238,62 @@ static int mount_one(struct inside *inside, size_t index, struct mount_options *
 			inside->dev_is_bound = true;
 		return mount_bind(inside, index, parsed, err);
 	}
-	if (strcmp(mount->type, "cgroup") == 0 || strcmp(mount->type, "cgroup2") == 0)
+	if (is_cgroup(mount))
 		return cgroup_mount_make(inside, mount, err);
 	if (parsed->tmpcopyup && strcmp(mount->type, "tmpfs") == 0)
 		return mount_copyup(inside, mount, parsed, err);
 	return mount_filesystem(inside, mount, parsed, err);
 }
 
+/* Whether a mount can come after all others: none of those behind it lies below it or on it. */
+static bool may_wait(const struct oci_spec *spec, size_t index)
+{
+	for (size_t i = index + 1; i < spec->mounts_count; i++) {
+		if (str_starts(spec->mounts[i].destination, spec->mounts[index].destination))
+			return false;
+	}
+	return true;
+}
+
+static int make_one(struct inside *inside, size_t index, struct error *err)
+{
+	const struct oci_mount *mount = &inside->spec->mounts[index];
+	struct mount_options parsed;
+	int ret = mount_options_parse(mount->options.items, mount->options.count, &parsed, err);
+
+	if (ret == 0) {
+		ret = mount_one(inside, index, &parsed, err);
+		mount_options_free(&parsed);
+	}
+	if (ret < 0)
+		(void)error_wrap(err, "error mounting \"%s\" to rootfs at \"%s\"",
+				 mount->source ? mount->source
+				 : mount->type ? mount->type
+					       : "",
+				 mount->destination);
+	return ret;
+}
+
 int mounts_make_all(struct inside *inside, struct error *err)
 {
-	for (size_t i = 0; i < inside->spec->mounts_count; i++) {
-		const struct oci_mount *mount = &inside->spec->mounts[i];
-		struct mount_options parsed;
-		int ret = mount_options_parse(mount->options.items, mount->options.count, &parsed, err);
+	int ret = 0;
 
-		if (ret == 0) {
-			ret = mount_one(inside, i, &parsed, err);
-			mount_options_free(&parsed);
-		}
-		if (ret < 0)
-			return error_wrap(err, "error mounting \"%s\" to rootfs at \"%s\"",
-					  mount->source ? mount->source
-					  : mount->type ? mount->type
-							: "",
-					  mount->destination),
-			       ret;
+	for (size_t i = 0; i < inside->spec->mounts_count && ret == 0; i++) {
+		if (!is_cgroup(&inside->spec->mounts[i]) || !may_wait(inside->spec, i))
+			ret = make_one(inside, i, err);
 	}
-	return 0;
+	return ret;
+}
+
+int mounts_make_late(struct inside *inside, struct error *err)
+{
+	int ret = inside_join_cgroup(inside, err);
+
+	for (size_t i = 0; i < inside->spec->mounts_count && ret == 0; i++) {
+		if (is_cgroup(&inside->spec->mounts[i]) && may_wait(inside->spec, i))
+			ret = make_one(inside, i, err);
+	}
+	return ret;
 }
 
 static int open_namespace(const struct oci_id_mappings *uids, const struct oci_id_mappings *gids, struct error *err)

@@ -458,23 +458,26 @@ int resources_apply(const struct cgroup *cgroup, const struct oci_resources *res
 	return a.failed;
 }
 
-void resources_controllers(const struct oci_resources *r, const char *list[static RESOURCES_CONTROLLERS_MAX + 1])
+void resources_controllers(const struct oci_resources *r, enum cgroup_layout layout,
+			   const char *list[static RESOURCES_CONTROLLERS_MAX + 1])
 {
 	bool throttled = r->block_io.read_bps.count || r->block_io.write_bps.count || r->block_io.read_iops.count ||
 			 r->block_io.write_iops.count;
 	bool io = throttled || r->block_io.weight.set || r->block_io.leaf_weight.set || r->block_io.weight_device_count;
+	bool cpu = r->cpu.shares.set || r->cpu.quota.set || r->cpu.period.set || r->cpu.burst.set || r->cpu.idle.set ||
+		   r->cpu.realtime_period.set || r->cpu.realtime_runtime.set;
 	const struct {
 		const char *controller;
 		bool needed;
 	} controllers[] = {
-		/* pause, ps, stats and systemd's view of who belongs to whom stand on these */
 		{ "devices", true },
+		/* what statistics are asked for everywhere */
 		{ "memory", true },
-		{ "cpu", true },
 		{ "cpuacct", true },
 		{ "pids", true },
-		{ "freezer", true },
-		{ "name=systemd", true },
+		/* where the v2 tree is mounted, too, it freezes and lists processes */
+		{ "freezer", layout == CGROUP_V1 },
+		{ "cpu", layout == CGROUP_V2 || cpu },
 		{ "cpuset", r->cpu.cpus || r->cpu.mems },
 		{ "blkio", io },
 		{ "io", io },

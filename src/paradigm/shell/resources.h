@@ -23,7 +23,7 @@ enum { RESOURCES_CONTROLLERS_MAX = 16 };
  * statistics and process listing stand on.  Joining fewer hierarchies is what makes creation fast: the specification
  * leaves the rest to the runtime.  list is NULL-terminated.
  */
-void resources_controllers(const struct oci_resources *resources,
+void resources_controllers(const struct oci_resources *resources, enum cgroup_layout layout,
 			   const char *list[static RESOURCES_CONTROLLERS_MAX + 1]);
 
 /* Writes everything that is set.  Fails on the first file that does not take its value.  update: the cgroup is in use,

@@ -61,8 +61,6 @@ int rootfs_build(struct inside *inside, struct error *err)
 	int ret = mounts_make_all(inside, err);
 
 	if (ret == 0)
-		ret = inside_join_cgroup(inside, err);
-	if (ret == 0)
 		ret = devices_make(inside, err);
 	if (ret == 0 && inside->process->terminal)
 		ret = terminal_make(inside, err);
@@ -70,6 +68,8 @@ int rootfs_build(struct inside *inside, struct error *err)
 		ret = devices_finish(inside, err);
 	if (ret == 0 && !inside->keeps_root)
 		ret = masks_apply(inside, err);
+	if (ret == 0)
+		ret = mounts_make_late(inside, err);
 	umask(mask);
 	if (ret == 0 && spec->root.readonly && !inside->keeps_root)
 		ret = mount_set_attributes(inside->root_fd, "", MOUNT_ATTR_RDONLY, 0, false, err);

@@ -220,6 +220,16 @@ static int make_doors(struct shell *shell, struct error *err)
 	return shell->doors_count < 0 ? shell->doors_count : 0;
 }
 
+int shell_join(struct shell *shell, struct error *err)
+{
+	/* A stand-in is not yet the one to move. */
+	int ret = namespaces_need_stand_in(&shell->options->spec->linux_) ? 0 : make_doors(shell, err);
+
+	if (ret < 0)
+		shell_abort(shell);
+	return ret;
+}
+
 static int hand_doors(struct shell *shell, struct error *err)
 {
 	struct sync_cgroup answer;
@@ -247,8 +257,7 @@ static int silent_end(const struct shell *shell, struct error *err)
 
 int shell_prepare(struct shell *shell, struct error *err)
 {
-	/* While the child mounts; a stand-in is not yet the one to move. */
-	int ret = namespaces_need_stand_in(&shell->options->spec->linux_) ? 0 : make_doors(shell, err);
+	int ret = 0;
 
 	while (ret == 0) {
 		struct sync_message message = { 0 };

@@ -66,6 +66,9 @@ struct shell {
 /* Clones the child and returns at once, so that the caller can work while the child does.  On failure there is none. */
 int shell_spawn(const struct shell_options *options, struct shell *shell, struct error *err);
 
+/* Calls join, if there is one; shell_prepare() does it otherwise.  For callers that have more to do meanwhile. */
+int shell_join(struct shell *shell, struct error *err);
+
 /*
  * Serves the child (id mappings, prestart and createRuntime hooks) until everything is set up but the workload.  On
  * failure the child is dead and reaped, and err is the child's own error where it had one.
