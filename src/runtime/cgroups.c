@@ -123,6 +123,12 @@ int container_remove_cgroup(struct runtime *runtime, struct container *container
 	struct cgroup cgroup;
 	int ret = container->cgroup_path ? container_cgroup(runtime, container, &cgroup, err) : -ENOENT;
 
+	if (container->cgroup_unit) {
+		int stopped = container_stop_scope(container, err);
+
+		if (stopped < 0 && ret != -ENOENT)
+			container_warn(runtime, "cannot stop the scope %s", container->cgroup_unit);
+	}
 	if (ret == -ENOENT)
 		return 0;
 	if (ret < 0)
@@ -138,21 +144,4 @@ int container_remove_cgroup(struct runtime *runtime, struct container *container
 	}
 	cgroup_close(&cgroup);
 	return ret;
-}
-
-int container_start_scope(struct runtime *runtime, const struct container *container, pid_t pid, struct cgroup *cgroup,
-			  struct error *err)
-{
-	(void)runtime;
-	(void)pid;
-	(void)cgroup;
-	return error_set(err, ENOSYS, "cannot start the scope %s: the systemd driver is not built in yet",
-			 container->cgroup_unit);
-}
-
-int container_update_scope(const struct container *container, const struct oci_resources *resources, struct error *err)
-{
-	(void)resources;
-	return error_set(err, ENOSYS, "cannot update the scope %s: the systemd driver is not built in yet",
-			 container->cgroup_unit);
 }

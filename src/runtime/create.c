@@ -210,6 +210,10 @@ static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHI
 	ret = container_start_scope(creation->runtime, creation->container, pid, &creation->cgroup, err);
 	if (ret < 0)
 		return ret;
+	free(creation->container->cgroup_path);
+	creation->container->cgroup_path = strdup(creation->cgroup.path);
+	if (!creation->container->cgroup_path)
+		return error_errno(err, ENOMEM, "cannot name the cgroup");
 	creation->has_cgroup = true;
 	return resources_apply(&creation->cgroup, &creation->container->spec.linux_.resources, false, err);
 }

@@ -28,10 +28,14 @@ int runtime_read_cgroups(struct runtime *runtime, struct error *err);
 int container_choose_cgroup(struct runtime *runtime, struct container *container, struct error *err);
 /* Removes it with whatever still runs in it. */
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err);
-/* systemd: starts the scope with pid in it and opens what it made. */
+
+/* scope.c, for systemd: starts the scope with pid in it and opens what systemd made; changes it; makes systemd forget.
+ */
 int container_start_scope(struct runtime *runtime, const struct container *container, pid_t pid, struct cgroup *cgroup,
 			  struct error *err);
-int container_update_scope(const struct container *container, const struct oci_resources *resources, struct error *err);
+int container_update_scope(const struct container *container, enum cgroup_layout layout,
+			   const struct oci_resources *resources, struct error *err);
+int container_stop_scope(const struct container *container, struct error *err);
 
 /* validate.c: what config.json may not ask for together, beyond what the parser can see. */
 int container_validate(const struct oci_spec *spec, const char *rootfs, bool rootless, struct error *err);

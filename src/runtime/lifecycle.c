@@ -182,7 +182,7 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 	if (cgroup.present != before)
 		ret = move_along(&cgroup, err);
 	if (ret == 0 && container->systemd_cgroup)
-		ret = container_update_scope(container, resources, err);
+		ret = container_update_scope(container, runtime->cgroups.layout, resources, err);
 	if (ret == 0)
 		ret = resources_apply(&cgroup, resources, true, err);
 	cgroup_close(&cgroup);
