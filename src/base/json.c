@@ -149,7 +149,7 @@ static int parse_escape(struct parser *parser, char **out)
 }
 
 /* At the opening quote.  The closing one gives its place to the NUL. */
-static int parse_string(struct parser *parser, const char **text, size_t *count)
+static int parse_string(struct parser *parser, const char **text, uint32_t *count)
 {
 	char *start = ++parser->at, *out = start;
 
@@ -179,7 +179,7 @@ static int parse_string(struct parser *parser, const char **text, size_t *count)
 	parser->at++;
 	*out = '\0';
 	*text = start;
-	*count = (size_t)(out - start);
+	*count = (uint32_t)(out - start);
 	return 0;
 }
 
@@ -227,8 +227,8 @@ static int parse_number(struct parser *parser, struct json_value *value)
 		return 0;
 	}
 	value->kind = JSON_KIND_NUMBER;
-	value->count = (size_t)(at - start);
-	copy = arena_alloc(parser->arena, value->count + 1, 1);
+	value->count = (uint32_t)(at - start);
+	copy = arena_alloc(parser->arena, (size_t)value->count + 1, 1);
 	if (!copy)
 		return -ENOMEM;
 	value->text = memcpy(copy, start, value->count);
@@ -251,7 +251,7 @@ static int parse_word(struct parser *parser, const char *word, struct json_value
 /* The name of a member and the colon behind it. */
 static int parse_name(struct parser *parser, struct json_value *member)
 {
-	size_t count;
+	uint32_t count;
 	int ret;
 
 	if (*parser->at != '"')
@@ -338,8 +338,8 @@ int json_parse(const char *text, size_t size, struct arena *arena, const struct 
 	struct json_value *value;
 	int ret;
 
-	if (size == SIZE_MAX)
-		return error_errno(err, ENOMEM, "parse JSON");
+	if (size > JSON_SIZE_MAX)
+		return error_set(err, EFBIG, "larger than %d bytes", JSON_SIZE_MAX);
 	parser.at = parser.begin = arena_alloc(arena, size + 1, 1);
 	value = parser.begin ? new_node(&parser) : NULL;
 	if (!value)
@@ -392,17 +392,24 @@ const char *json_kind_name(enum json_kind kind)
 	return names[kind];
 }
 
-void json_append_string(struct str *out, const char *text)
+static size_t plain_length(const char *text)
+{
+	size_t length = 0;
+
+	while ((unsigned char)text[length] >= 0x20 && text[length] != '"' && text[length] != '\\')
+		length++;
+	return length;
+}
+
+static void append_escaped(struct str *out, const char *text)
 {
 	static const char letters[] = "\"\\bfnrt", meaning[] = "\"\\\b\f\n\r\t";
 
 	str_append_bytes(out, "\"", 1);
 	while (*text) {
-		size_t plain = 0;
+		size_t plain = plain_length(text);
 		const char *letter;
 
-		while ((unsigned char)text[plain] >= 0x20 && text[plain] != '"' && text[plain] != '\\')
-			plain++;
 		str_append_bytes(out, text, plain);
 		text += plain;
 		if (!*text)
@@ -415,6 +422,23 @@ void json_append_string(struct str *out, const char *text)
 		text++;
 	}
 	str_append_bytes(out, "\"", 1);
+}
+
+void json_append_string(struct str *out, const char *text)
+{
+	size_t plain = plain_length(text);
+	char *at;
+
+	if (text[plain]) {
+		append_escaped(out, text);
+		return;
+	}
+	at = str_extend(out, plain + 2);
+	if (!at)
+		return;
+	at[0] = '"';
+	memcpy(at + 1, text, plain);
+	at[plain + 1] = '"';
 }
 
 static int compare_names(const void *left, const void *right)

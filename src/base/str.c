@@ -32,6 +32,18 @@ static bool reserve(struct str *str, size_t count)
 	return true;
 }
 
+char *str_extend(struct str *str, size_t count)
+{
+	char *start;
+
+	if (!reserve(str, count))
+		return NULL;
+	start = str->text + str->length;
+	str->length += count;
+	str->text[str->length] = '\0';
+	return start;
+}
+
 void str_append_bytes(struct str *str, const void *bytes, size_t count)
 {
 	if (!reserve(str, count))

@@ -24,7 +24,8 @@ struct str {
 void str_append(struct str *str, const char *text);
 void str_append_bytes(struct str *str, const void *bytes, size_t count);
 void str_printf(struct str *str, const char *format, ...) __attribute__((format(printf, 2, 3)));
-const char *str_text(const struct str *str); /* "" while empty; never NULL */
+char *str_extend(struct str *str, size_t count); /* count more bytes, for the caller to fill; NULL: failed */
+const char *str_text(const struct str *str);	 /* "" while empty; never NULL */
 bool str_failed(const struct str *str);
 char *str_take(struct str *str); /* the text, owned by the caller; NULL if an append failed */
 void str_free(struct str *str);

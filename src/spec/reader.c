@@ -324,7 +324,7 @@ static int read_elements(struct reader *reader, const struct json_value *value, 
 	int ret = 0;
 
 	if (list->max && value->count > list->max)
-		return spec_fail(reader, "has %zu entries, more than %zu", value->count, list->max);
+		return spec_fail(reader, "has %u entries, more than %zu", value->count, list->max);
 	target->count = value->count;
 	if (value->count == 0)
 		return 0;
