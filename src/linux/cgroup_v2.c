@@ -159,6 +159,9 @@ int cgroup_v2_enable(const struct cgroup *cgroup, size_t v2, const char *const *
 		if (enable_level(dir, child, controllers, &refusal) < 0)
 			return error_errno(err, ENOMEM, "cgroup %s", cgroup->path);
 	}
+	/* "All" is what can be had: further up, the tree is mostly somebody else's. */
+	if (!controllers && (refusal.code == EACCES || refusal.code == EPERM || refusal.code == EROFS))
+		return 0;
 	if (rootless || refusal.code == 0)
 		return 0;
 	if (err)

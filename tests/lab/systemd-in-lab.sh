@@ -3,20 +3,27 @@
 #
 # systemd-in-lab - runs a command under a real systemd --system with its bus, in the lab.
 #
-#     tests/lab/systemd-in-lab.sh [LAB OPTIONS --] CMD [ARGS...]
+#     tests/lab/systemd-in-lab.sh [--user] [LAB OPTIONS --] CMD [ARGS...]
 #
 # In the lab's throw-away machine systemd becomes process 1 of a pid namespace; it takes the machine's cgroup tree and
 # starts nothing but what CMD needs: D-Bus, and CMD as a service. Output and exit status are CMD's. Standard input is
 # empty. systemd's own messages go to stderr when it failed before CMD began, or with SYSTEMD_IN_LAB_VERBOSE=1.
+# --user: CMD is run by a new user "caisson-lab" (with subuids) under a service manager of its own, with all controllers
+# delegated to it, as after a login.
 set -eu
 
 outside() {
+	mode=--inside
+	if [ "${1:-}" = --user ]; then
+		mode=--inside-user
+		shift
+	fi
 	here=$(cd "$(dirname "$0")" && pwd)
 	options=
 	for word; do
 		[ "$word" = -- ] && options=yes
 	done
-	set -- "$@" # the words before "--", if there are any, are the lab's
+	# The words before "--", if there are any, are the lab's.
 	if [ -n "$options" ]; then
 		count=$#
 		seen=
@@ -25,7 +32,7 @@ outside() {
 			shift
 			if [ -z "$seen" ] && [ "$word" = -- ]; then
 				seen=yes
-				set -- "$@" -- "$here/systemd-in-lab.sh" --inside
+				set -- "$@" -- "$here/systemd-in-lab.sh" "$mode"
 			else
 				set -- "$@" "$word"
 			fi
@@ -33,7 +40,7 @@ outside() {
 		done
 		exec "$here/lab" run --env SYSTEMD_IN_LAB_VERBOSE="${SYSTEMD_IN_LAB_VERBOSE:-}" "$@"
 	fi
-	exec "$here/lab" run --env SYSTEMD_IN_LAB_VERBOSE="${SYSTEMD_IN_LAB_VERBOSE:-}" -- "$here/systemd-in-lab.sh" --inside "$@"
+	exec "$here/lab" run --env SYSTEMD_IN_LAB_VERBOSE="${SYSTEMD_IN_LAB_VERBOSE:-}" -- "$here/systemd-in-lab.sh" "$mode" "$@"
 }
 
 # One argument, quoted for sh.
@@ -41,9 +48,39 @@ quote() {
 	printf "'%s' " "$(printf %s "$1" | sed "s/'/'\\\\''/g")"
 }
 
+# As after a login of a user: the service manager, in a cgroup that it may divide.
+make_user() {
+	useradd --create-home caisson-lab >&2
+	uid=$(id -u caisson-lab)
+	mkdir -p "/run/user/$uid"
+	chown caisson-lab: "/run/user/$uid" /run/systemd-in-lab/out /run/systemd-in-lab/err /run/systemd-in-lab
+	chmod 700 "/run/user/$uid"
+	{
+		echo '[Unit]'
+		echo 'DefaultDependencies=no'
+		echo 'After=dbus.service'
+		echo '[Service]'
+		echo 'User=caisson-lab'
+		echo 'Slice=user.slice'
+		echo 'Type=notify'
+		echo 'Delegate=yes'
+		echo "Environment=XDG_RUNTIME_DIR=/run/user/$uid HOME=/home/caisson-lab"
+		echo 'UnsetEnvironment=SYSTEMD_UNIT_PATH'
+		echo 'ExecStart=/lib/systemd/systemd --user'
+	} >"$units/lab-user.service"
+	{
+		echo '[Unit]'
+		echo 'Wants=lab-user.service'
+		echo 'After=lab-user.service'
+		echo '[Service]'
+		echo 'User=caisson-lab'
+		echo "Environment=XDG_RUNTIME_DIR=/run/user/$uid HOME=/home/caisson-lab"
+	} >"$units/lab.service.d/user.conf"
+}
+
 inside() {
 	units=/run/systemd-in-lab/units
-	mkdir -p "$units" /run/systemd /run/dbus
+	mkdir -p "$units/lab.service.d" /run/systemd /run/dbus
 	mkfifo /run/systemd-in-lab/out /run/systemd-in-lab/err
 
 	{
@@ -53,6 +90,10 @@ inside() {
 		echo "export PATH=$(quote "$PATH")"
 		printf 'cd %s\n' "$(quote "$PWD")"
 		printf 'exec '
+		if [ -n "$user" ]; then
+			# Through the user's manager: only what it started itself is in the part of the tree that is delegated.
+			printf 'systemd-run --user --quiet --wait --pipe --collect -p Delegate=yes --same-dir -- '
+		fi
 		for word; do quote "$word"; done
 		echo
 	} >/run/systemd-in-lab/command
@@ -83,6 +124,8 @@ inside() {
 		TimeoutStartSec=infinity
 	UNIT
 
+	[ -z "$user" ] || make_user
+
 	cat /run/systemd-in-lab/out &
 	out=$!
 	cat /run/systemd-in-lab/err >&2 &
@@ -108,11 +151,17 @@ inside() {
 
 case ${1:-} in
 --inside)
+	user=
+	shift
+	inside "$@"
+	;;
+--inside-user)
+	user=yes
 	shift
 	inside "$@"
 	;;
 '' | -h | --help)
-	sed -n '3,11s/^# \{0,1\}//p' "$0"
+	sed -n '3,13s/^# \{0,1\}//p' "$0"
 	[ "${1:-}" ] || exit 2
 	;;
 *) outside "$@" ;;
