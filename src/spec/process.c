@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config.md, "Process": what runs, as whom, and with which limits. */
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -49,23 +50,23 @@ static int read_capability_set(struct reader *reader, const struct json_value *v
 	struct spec_place place = { .outer = outer };
 	struct oci_capabilities *capabilities = target;
 	bool unknown = false;
+	int ret = 0;
 
 	if (value->kind != JSON_KIND_ARRAY)
 		return spec_fail_type(reader, "an array", value);
 	reader->place = &place;
-	for (const struct json_value *name = value->first; name; name = name->next, place.index++) {
-		int capability;
+	for (const struct json_value *name = value->first; ret == 0 && name; name = name->next, place.index++) {
+		int capability = name->kind == JSON_KIND_STRING ? capability_from_name(name->text) : -EINVAL;
 
 		if (name->kind != JSON_KIND_STRING)
-			return spec_fail_type(reader, "a string", name);
-		capability = capability_from_name(name->text);
-		if (capability < 0)
+			ret = spec_fail_type(reader, "a string", name);
+		else if (capability < 0)
 			unknown = true;
 		else
 			*mask |= UINT64_C(1) << capability;
 	}
 	reader->place = outer;
-	return unknown ? add_unknown(reader, value, &capabilities->unknown) : 0;
+	return ret == 0 && unknown ? add_unknown(reader, value, &capabilities->unknown) : ret;
 }
 
 static const size_t effective_offset = offsetof(struct oci_capabilities, effective);
