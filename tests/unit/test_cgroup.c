@@ -711,7 +711,7 @@ static void test_v2_controllers(void **state)
 	struct cgroup cgroup, child;
 	struct error err = ERROR_INIT;
 	const char *const pids[] = { "pids", "no-such-controller", NULL };
-	cleanup_free char *text = NULL, *after = NULL;
+	cleanup_free char *text = NULL;
 	char path[400];
 	pid_t pid;
 
