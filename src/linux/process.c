@@ -61,7 +61,8 @@ int process_set_rlimit(pid_t pid, const char *name, uint64_t soft, uint64_t hard
 
 	if (resource < 0)
 		return error_set(err, EINVAL, "invalid rlimit type: %s", name);
-	if (prlimit(pid, (enum __rlimit_resource)resource, &limit, NULL) < 0)
+	/* By number: glibc wants an enum of its own here, musl an int. */
+	if (syscall(SYS_prlimit64, pid, resource, &limit, NULL) < 0)
 		return error_errno(err, errno, "error setting rlimit type %d (%s) to %llu:%llu", resource, name,
 				   (unsigned long long)soft, (unsigned long long)hard);
 	return 0;

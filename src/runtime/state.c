@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/str.h"
 #include "linux/clone.h"
 #include "runtime/internal.h"
@@ -24,12 +24,6 @@
 #define STATE_NEW "state.json.new"
 
 enum { STATE_MAX = 1 << 20, ID_MAX = 255 };
-
-static void cleanup_json_fn(json_t **json)
-{
-	json_decref(*json);
-}
-#define cleanup_json __attribute__((cleanup(cleanup_json_fn)))
 
 static char *default_root(void)
 {
@@ -42,8 +36,6 @@ static char *default_root(void)
 
 int runtime_open(struct runtime *runtime, const char *root, struct error *err)
 {
-	/* Keys of our own documents need no random hash, which jansson would open /dev/urandom for. */
-	json_object_seed(1);
 	*runtime = (struct runtime){ .root = root && *root ? path_absolute(root) : default_root() };
 	return runtime->root ? 0 : error_errno(err, ENOMEM, "cannot name the state directory");
 }
@@ -184,23 +176,37 @@ int container_directory_remove(struct runtime *runtime, struct container *contai
 	return file_remove_all(AT_FDCWD, container->dir, err);
 }
 
+/* "name":"text" (null for NULL), with a comma before all but the first. */
+static void append_text(struct str *out, const char *name, const char *text)
+{
+	str_printf(out, "%s\"%s\":", out->length > 1 ? "," : "", name);
+	if (text)
+		json_append_string(out, text);
+	else
+		str_append(out, "null");
+}
+
 int container_prepare_state(const struct container *container, struct error *err)
 {
-	cleanup_json json_t *json = json_pack(
-		"{s:s, s:i, s:I, s:s, s:s, s:s, s:i, s:s?, s:b, s:s?, s:s?}", "id", container->id, "pid",
-		(int)container->pid, "pidStart", (json_int_t)container->pid_start, "bundle", container->bundle,
-		"rootfs", container->rootfs, "created", container->created, "owner", (int)container->owner,
-		"cgroupPath", container->cgroup_path, "systemdCgroup", container->systemd_cgroup, "unit",
-		container->cgroup_unit, "intelRdtPath", container->intel_rdt_path);
-	cleanup_free char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
+	cleanup_str struct str text = STR_INIT;
 	cleanup_close int fd = -1;
 	int ret;
 
-	if (!text)
-		return error_set(err, EINVAL, "cannot write the state of container %s: a name is not UTF-8",
-				 container->id);
+	str_append(&text, "{");
+	append_text(&text, "id", container->id);
+	str_printf(&text, ",\"pid\":%d,\"pidStart\":%" PRIu64 ",\"owner\":%u,\"systemdCgroup\":%s", container->pid,
+		   container->pid_start, container->owner, container->systemd_cgroup ? "true" : "false");
+	append_text(&text, "bundle", container->bundle);
+	append_text(&text, "rootfs", container->rootfs);
+	append_text(&text, "created", container->created);
+	append_text(&text, "cgroupPath", container->cgroup_path);
+	append_text(&text, "unit", container->cgroup_unit);
+	append_text(&text, "intelRdtPath", container->intel_rdt_path);
+	str_append(&text, "}");
+	if (str_failed(&text))
+		return error_errno(err, ENOMEM, "cannot write the state of container %s", container->id);
 	fd = openat(container->dir_fd, STATE_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ret = fd < 0 ? -errno : file_write_all(fd, text, strlen(text));
+	ret = fd < 0 ? -errno : file_write_all(fd, text.text, text.length);
 	return ret < 0 ? error_errno(err, -ret, "cannot write %s/" STATE_NEW, container->dir) : 0;
 }
 
@@ -212,33 +218,46 @@ int container_commit_state(const struct container *container, struct error *err)
 }
 
 /* Fresh copy of a string member; NULL when it is null or missing. */
-static char *member(const json_t *json, const char *key)
+static char *text_member(const struct json_value *json, const char *name)
 {
-	const char *text = json_string_value(json_object_get(json, key));
+	const struct json_value *value = json_find(json, name);
 
-	return text ? strdup(text) : NULL;
+	return value && value->kind == JSON_KIND_STRING ? strdup(value->text) : NULL;
+}
+
+static uint64_t number_member(const struct json_value *json, const char *name)
+{
+	const struct json_value *value = json_find(json, name);
+
+	return value && value->kind == JSON_KIND_INTEGER && !value->truth ? value->magnitude : 0;
 }
 
 static int read_state(struct container *container, struct error *err)
 {
 	cleanup_free char *text = NULL;
-	cleanup_json json_t *json = NULL;
-	int ret = file_read(container->dir_fd, "state.json", STATE_MAX, &text, NULL, err);
+	const struct json_value *json, *systemd;
+	struct arena arena = { NULL };
+	size_t size;
+	int ret = file_read(container->dir_fd, "state.json", STATE_MAX, &text, &size, err);
 
 	if (ret < 0)
 		return ret;
-	json = json_loads(text, 0, NULL);
-	container->pid = (pid_t)json_integer_value(json_object_get(json, "pid"));
-	container->pid_start = (uint64_t)json_integer_value(json_object_get(json, "pidStart"));
-	container->owner = (uid_t)json_integer_value(json_object_get(json, "owner"));
-	container->systemd_cgroup = json_is_true(json_object_get(json, "systemdCgroup"));
-	container->bundle = member(json, "bundle");
-	container->rootfs = member(json, "rootfs");
-	container->created = member(json, "created");
-	container->cgroup_path = member(json, "cgroupPath");
-	container->cgroup_unit = member(json, "unit");
-	container->intel_rdt_path = member(json, "intelRdtPath");
-	if (!container->bundle || !container->rootfs || !container->created)
+	ret = json_parse(text, size, &arena, &json, err);
+	if (ret == 0) {
+		systemd = json_find(json, "systemdCgroup");
+		container->pid = (pid_t)number_member(json, "pid");
+		container->pid_start = number_member(json, "pidStart");
+		container->owner = (uid_t)number_member(json, "owner");
+		container->systemd_cgroup = systemd && systemd->kind == JSON_KIND_BOOL && systemd->truth;
+		container->bundle = text_member(json, "bundle");
+		container->rootfs = text_member(json, "rootfs");
+		container->created = text_member(json, "created");
+		container->cgroup_path = text_member(json, "cgroupPath");
+		container->cgroup_unit = text_member(json, "unit");
+		container->intel_rdt_path = text_member(json, "intelRdtPath");
+	}
+	arena_free(&arena);
+	if (ret < 0 || !container->bundle || !container->rootfs || !container->created)
 		return error_set(err, EINVAL, "the state file %s/state.json is damaged", container->dir);
 	return 0;
 }
@@ -366,24 +385,59 @@ void runtime_ids_free(char **ids, size_t count)
 	free(ids);
 }
 
+/* One member a line with indent, all on one line without. */
+static void begin_member(struct str *out, const char *name, int indent, int depth)
+{
+	if (out->text && out->text[out->length - 1] != '{')
+		str_append(out, ",");
+	if (indent)
+		str_printf(out, "\n%*s", indent * depth, "");
+	str_printf(out, "\"%s\":%s", name, indent ? " " : "");
+}
+
+static void state_member(struct str *out, const char *name, const char *text, int indent)
+{
+	begin_member(out, name, indent, 1);
+	json_append_string(out, text ? text : "");
+}
+
+static void state_annotations(struct str *out, const struct oci_pairs *annotations, int indent)
+{
+	if (annotations->count == 0)
+		return;
+	begin_member(out, "annotations", indent, 1);
+	str_append(out, "{");
+	for (size_t i = 0; i < annotations->count; i++) {
+		cleanup_str struct str name = STR_INIT;
+
+		/* The name is anybody's text, begin_member() takes it without quotes. */
+		json_append_string(&name, annotations->items[i].key);
+		if (str_failed(&name) || name.length < 2)
+			continue;
+		name.text[name.length - 1] = '\0';
+		begin_member(out, name.text + 1, indent, 2);
+		json_append_string(out, annotations->items[i].value);
+	}
+	if (indent)
+		str_printf(out, "\n%*s", indent, "");
+	str_append(out, "}");
+}
+
 char *container_state_json(const struct container *container, enum runtime_status status, int indent)
 {
-	cleanup_json json_t *annotations = json_object();
-	cleanup_json json_t *json = NULL;
+	struct str out = STR_INIT;
 
-	for (size_t i = 0; i < container->spec.annotations.count; i++) {
-		const struct oci_pair *pair = &container->spec.annotations.items[i];
-
-		json_object_set_new(annotations, pair->key, json_string(pair->value));
-	}
-	json = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:s}", "ociVersion", container->spec.oci_version, "id",
-			 container->id, "pid", status == RUNTIME_STOPPED ? 0 : (int)container->pid, "status",
-			 runtime_status_name(status), "bundle", container->bundle, "rootfs", container->rootfs,
-			 "created", container->created);
-	if (!json)
-		return NULL;
-	if (json_object_size(annotations) > 0)
-		json_object_set(json, "annotations", annotations);
-	json_object_set_new(json, "owner", json_string(""));
-	return json_dumps(json, indent ? JSON_INDENT((size_t)indent) : JSON_COMPACT);
+	str_append(&out, "{");
+	state_member(&out, "ociVersion", container->spec.oci_version, indent);
+	state_member(&out, "id", container->id, indent);
+	begin_member(&out, "pid", indent, 1);
+	str_printf(&out, "%d", status == RUNTIME_STOPPED ? 0 : container->pid);
+	state_member(&out, "status", runtime_status_name(status), indent);
+	state_member(&out, "bundle", container->bundle, indent);
+	state_member(&out, "rootfs", container->rootfs, indent);
+	state_member(&out, "created", container->created, indent);
+	state_annotations(&out, &container->spec.annotations, indent);
+	state_member(&out, "owner", "", indent);
+	str_append(&out, indent ? "\n}" : "}");
+	return str_take(&out);
 }
