@@ -53,10 +53,4 @@ void seccomp_filter_free(struct seccomp_filter *filter);
 int seccomp_listener_send(const char *path, int listener, pid_t pid, const char *metadata, const char *state_json,
 			  struct error *err);
 
-/* Names that seccomp_compile() takes, NULL at the end, for `features`. */
-const char *const *seccomp_action_names(void);
-const char *const *seccomp_operator_names(void);
-const char *const *seccomp_architecture_names(void);
-const char *const *seccomp_flag_names(void);
-
 #endif
