@@ -292,6 +292,6 @@ void fds_close(const int *fds, size_t count)
 		next = first + 1;
 		while (next < count && fds[next] == fds[next - 1] + 1)
 			next++;
-		(void)close_range((unsigned int)fds[first], (unsigned int)fds[next - 1], 0);
+		(void)syscall(SYS_close_range, (unsigned int)fds[first], (unsigned int)fds[next - 1], 0);
 	}
 }
