@@ -175,13 +175,16 @@ static void unmake_directory(char *path, size_t made)
 	}
 }
 
-static bool is_wanted(const struct cgroup_hierarchy *hierarchy, const char *const *controllers)
+static bool is_wanted(const struct cgroup_host *host, size_t index, const char *const *controllers)
 {
-	if (hierarchy->v2 || !controllers)
+	const struct cgroup_hierarchy *hierarchy = &host->hierarchies[index];
+
+	if (!controllers || host->layout == CGROUP_V2)
 		return true;
-	for (size_t i = 0; controllers[i]; i++)
-		if (cgroup_list_has(hierarchy->controllers, controllers[i]))
+	for (size_t i = 0; controllers[i]; i++) {
+		if (hierarchy->v2 ? !*controllers[i] : cgroup_list_has(hierarchy->controllers, controllers[i]))
 			return true;
+	}
 	return false;
 }
 
@@ -255,7 +258,7 @@ int cgroup_create(const struct cgroup_host *host, const char *path, const char *
 	if (ret == 0 && !*cgroup->path)
 		ret = error_set(err, EINVAL, "cgroup path %s: it names the root of the tree", path);
 	for (size_t i = 0; ret == 0 && i < host->count; i++)
-		if (is_wanted(&host->hierarchies[i], controllers))
+		if (is_wanted(host, i, controllers))
 			ret = create_in(cgroup, i, flags, rootless, &made[i], err);
 	if (ret == 0)
 		ret = enable_v2(cgroup, controllers, rootless, err);

@@ -106,6 +106,20 @@ int container_choose_cgroup(struct runtime *runtime, struct container *container
 	return container->cgroup_path ? 0 : error_errno(err, ENOMEM, "cannot name the cgroup");
 }
 
+void container_controllers(const struct runtime *runtime, const struct oci_resources *resources,
+			   const char *list[static RESOURCES_CONTROLLERS_MAX + 1])
+{
+	size_t count = 0;
+
+	resources_controllers(resources, runtime->cgroups.layout, list);
+	while (list[count])
+		count++;
+	if (runtime->unified && runtime->cgroups.layout == CGROUP_HYBRID && count < RESOURCES_CONTROLLERS_MAX) {
+		list[count++] = "";
+		list[count] = NULL;
+	}
+}
+
 int container_cgroup(struct runtime *runtime, const struct container *container, struct cgroup *cgroup,
 		     struct error *err)
 {

@@ -163,7 +163,7 @@ static int make_cgroup(struct creation *creation, struct error *err)
 	const struct oci_resources *resources = &container->spec.linux_.resources;
 	int ret;
 
-	resources_controllers(resources, creation->runtime->cgroups.layout, controllers);
+	container_controllers(creation->runtime, resources, controllers);
 	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, 0,
 			    creation->runtime->rootless, &creation->cgroup, err);
 	if (ret < 0)
@@ -179,7 +179,7 @@ static int make_cgroup(struct creation *creation, struct error *err)
  */
 static int plan_cgroup(struct creation *creation, struct error *err)
 {
-	static const char *const none[] = { NULL };
+	static const char *const v2_tree[] = { "", NULL };
 	struct runtime *runtime = creation->runtime;
 	int ret = container_choose_cgroup(runtime, creation->container, err);
 
@@ -188,8 +188,8 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_V2)
 		return make_cgroup(creation, err);
 	creation->joins_late = true;
-	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_HYBRID)
-		return cgroup_create(&runtime->cgroups, creation->container->cgroup_path, none, 0, runtime->rootless,
+	if (!creation->container->systemd_cgroup && runtime->unified && runtime->cgroups.layout == CGROUP_HYBRID)
+		return cgroup_create(&runtime->cgroups, creation->container->cgroup_path, v2_tree, 0, runtime->rootless,
 				     &creation->cgroup, err);
 	creation->cgroup.host = &runtime->cgroups;
 	creation->cgroup.path = strdup(creation->container->cgroup_path);

@@ -5,6 +5,7 @@
 #ifndef CAISSON_RUNTIME_INTERNAL_H
 #define CAISSON_RUNTIME_INTERNAL_H
 
+#include "paradigm/shell/resources.h"
 #include "runtime/runtime.h"
 
 enum { CONFIG_MAX = 8 << 20 }; /* bytes of a config.json */
@@ -26,6 +27,9 @@ int runtime_read_cgroups(struct runtime *runtime, struct error *err);
 /* cgroups.c */
 /* Where the configuration wants the container's cgroup; sets cgroup_path (and cgroup_unit with systemd). */
 int container_choose_cgroup(struct runtime *runtime, struct container *container, struct error *err);
+/* The controllers that a container with these resources joins: see cgroup_create(). */
+void container_controllers(const struct runtime *runtime, const struct oci_resources *resources,
+			   const char *list[static RESOURCES_CONTROLLERS_MAX + 1]);
 /* Removes it with whatever still runs in it. */
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err);
 

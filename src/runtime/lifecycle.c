@@ -175,7 +175,7 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 	before = cgroup.present;
 	cgroup_close(&cgroup);
 	/* A limit may need a hierarchy that the container is not in yet. */
-	resources_controllers(resources, runtime->cgroups.layout, controllers);
+	container_controllers(runtime, resources, controllers);
 	ret = cgroup_create(&runtime->cgroups, container->cgroup_path, controllers, 0, runtime->rootless, &cgroup, err);
 	if (ret < 0)
 		return ret;

@@ -475,8 +475,7 @@ void resources_controllers(const struct oci_resources *r, enum cgroup_layout lay
 		{ "memory", true },
 		{ "cpuacct", true },
 		{ "pids", true },
-		/* where the v2 tree is mounted, too, it freezes and lists processes */
-		{ "freezer", layout == CGROUP_V1 },
+		{ "freezer", true },
 		{ "cpu", layout == CGROUP_V2 || cpu },
 		{ "cpuset", r->cpu.cpus || r->cpu.mems },
 		{ "blkio", io },
