@@ -79,10 +79,10 @@ enum {
  * v1 controllers that are wanted, or NULL for every mounted hierarchy; "" in it means the v2 tree of a hybrid host; on
  * CGROUP_V2 that is always used, and the listed controllers that are available are enabled in subtree_control from the
  * root down to the parent (no process is ever moved out of the way: the error says which cgroup holds some).  In the
- * hybrid layout that is done for those listed controllers that no v1 hierarchy has.  cpuset of v1 inherits cpus and
- * mems from the parent so that tasks can enter.  A hierarchy in which the caller may not create (EACCES, EPERM, EROFS)
- * is skipped when rootless is true.  On failure the directories that this call made are removed again.  Calling it
- * again with a longer list adds to what is there.
+ * hybrid layout that is done, if "" is in the list, for those controllers that no v1 hierarchy has.  cpuset of v1
+ * inherits cpus and mems from the parent so that tasks can enter.  A hierarchy in which the caller may not create
+ * (EACCES, EPERM, EROFS) is skipped when rootless is true.  On failure the directories that this call made are removed
+ * again.  Calling it again with a longer list adds to what is there.
  */
 int cgroup_create(const struct cgroup_host *host, const char *path, const char *const *controllers, int flags,
 		  bool rootless, struct cgroup *cgroup, struct error *err);

@@ -112,7 +112,7 @@ static int refused(const char *dir, const char *missing, int code, struct error 
 static bool has_all(const char *list, const char *const *controllers)
 {
 	for (size_t i = 0; controllers && controllers[i]; i++)
-		if (!cgroup_list_has(list, controllers[i]))
+		if (*controllers[i] && !cgroup_list_has(list, controllers[i]))
 			return false;
 	return controllers;
 }

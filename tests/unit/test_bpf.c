@@ -256,7 +256,7 @@ static void set_rules(const struct cgroup *cgroup, const struct cgroup_device_ru
 
 static void test_kernel(void **state)
 {
-	const char *const none[] = { NULL };
+	const char *const none[] = { "", NULL };
 	const struct cgroup_device_rule all = rule(true, 'a', -1, -1, M | R | W), zero = rule(true, 'c', 1, 5, R | M),
 					rules[] = { all, rule(false, 'c', 1, 5, M | W) };
 	struct cgroup_host host;

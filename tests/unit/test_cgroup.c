@@ -31,9 +31,10 @@
 #include "linux/cgroup.h"
 #include "linux/cgroup_private.h"
 
-static const char *const NONE[] = { NULL };
+/* No controller: in the hybrid layout the v2 tree, nothing on v1. */
+static const char *const NONE[] = { "", NULL };
 
-static const char *const SOME[] = { "pids", "memory", "freezer", "cpuset", NULL };
+static const char *const SOME[] = { "", "pids", "memory", "freezer", "cpuset", NULL };
 
 struct fixture {
 	struct cgroup_host host;
@@ -704,6 +705,25 @@ static void test_oom(void **state)
 	cgroup_close(&cgroup);
 }
 
+/* In the hybrid layout the v2 tree is joined only by who asks: a migration there costs a grace period. */
+static void test_hybrid_unasked(void **state)
+{
+	struct fixture *fixture = *state;
+	const char *const pids[] = { "pids", NULL };
+	struct cgroup cgroup;
+	int v2 = cgroup_host_find(&fixture->host, "");
+
+	need_cgroups(fixture);
+	create(fixture, "unasked", pids, &cgroup);
+	if (fixture->host.layout == CGROUP_HYBRID) {
+		assert_int_equal(exists(fixture, "unasked"), 1);
+		assert_int_equal(cgroup_v2_dir(&cgroup), -1);
+	} else if (fixture->host.layout == CGROUP_V2) {
+		assert_true(v2 >= 0 && cgroup_v2_dir(&cgroup) >= 0);
+	}
+	cgroup_close(&cgroup);
+}
+
 /* Of v2: controllers come from above, and not past processes. */
 static void test_v2_controllers(void **state)
 {
@@ -767,6 +787,7 @@ static int run_real(const char *name)
 		REAL(test_rollback),
 		REAL(test_stats),
 		REAL(test_oom),
+		REAL(test_hybrid_unasked),
 		REAL(test_v2_controllers),
 	};
 
