@@ -242,6 +242,7 @@ static void sweep(const struct image_store *store)
 
 int store_tmp_make(const struct image_store *store, struct store_tmp *tmp, struct error *err)
 {
+	char name[sizeof(tmp->name)];
 	cleanup_close int lock = store_lock(store, STORE_LOCK, LOCK_EX, err);
 
 	tmp->fd = -1;
@@ -249,12 +250,13 @@ int store_tmp_make(const struct image_store *store, struct store_tmp *tmp, struc
 		return lock;
 	sweep(store);
 	for (int i = 0; i < 10000; i++) {
-		(void)snprintf(tmp->name, sizeof(tmp->name), "tmp/%d.%d", (int)getpid(), i);
-		if (mkdirat(store->fd, tmp->name, 0700) == 0)
+		(void)snprintf(name, sizeof(name), "tmp/%d.%d", (int)getpid(), i);
+		if (mkdirat(store->fd, name, 0700) == 0)
 			break;
 		if (errno != EEXIST)
-			return error_errno(err, errno, "cannot make %s/%s", store->root, tmp->name);
+			return error_errno(err, errno, "cannot make %s/%s", store->root, name);
 	}
+	memcpy(tmp->name, name, sizeof(name));
 	tmp->fd = openat(store->fd, tmp->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (tmp->fd < 0 || flock(tmp->fd, LOCK_EX | LOCK_NB) < 0)
 		return error_errno(err, errno, "cannot open %s/%s", store->root, tmp->name);
