@@ -214,7 +214,8 @@ static int sweep(const struct image_store *store, const struct marks *marks, con
 			ret = error_errno(err, ENOMEM, "cannot remove content");
 			break;
 		}
-		if (bsearch(&path, marks->paths, marks->count, sizeof(*marks->paths), compare_paths))
+		if (marks->count > 0 &&
+		    bsearch(&path, marks->paths, marks->count, sizeof(*marks->paths), compare_paths))
 			continue;
 		size = content_size(store, path, names[i]);
 		/* A layer's blob and its snapshot may have the same name. */

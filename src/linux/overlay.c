@@ -83,6 +83,9 @@ static int explain(const struct overlay *overlay, int code, const char *log, str
 				  fs.f_type == OVERLAYFS_SUPER_MAGIC ? "overlayfs"
 				  : fs.f_type == NFS_SUPER_MAGIC     ? "NFS"
 								     : "FUSE");
+	/* clone_private_mount() in the kernel; it says nothing in the log. */
+	if (code == EINVAL && !*log)
+		return error_hint(err, "the directories must have been opened in this mount namespace");
 	return -code;
 }
 

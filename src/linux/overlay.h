@@ -9,8 +9,9 @@
  * closed, so that a process that dies half-way leaks no mount.
  *
  * Directories are given as descriptors (O_PATH is enough): their paths may be
- * of any length, hold ':' and ',', and cannot change under the caller.  How
- * they reach the kernel depends on its age:
+ * of any length, hold ':' and ',', and cannot change under the caller.  They
+ * must have been opened in the mount namespace of the caller.  How they reach
+ * the kernel depends on its age:
  *
  *     since 6.13  descriptors (FSCONFIG_SET_FD)
  *     since 6.7   one "lowerdir+" per layer, as /proc/self/fd/N
