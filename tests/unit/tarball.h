@@ -35,17 +35,30 @@ static inline void tar_pad(struct str *tar)
 	str_append_bytes(tar, zeros, (512 - tar->length % 512) % 512);
 }
 
+/* Octal digits up to the last byte of a field, which stays NUL; what does not fit is cut. */
+static inline void tar_octal(unsigned char *field, int width, uint64_t value)
+{
+	for (int i = width - 2; i >= 0; i--, value >>= 3)
+		field[i] = (unsigned char)('0' + (value & 7));
+}
+
+static inline void tar_text(unsigned char *field, const char *text)
+{
+	for (int i = 0; i < 100 && text[i]; i++)
+		field[i] = (unsigned char)text[i];
+}
+
 static inline void tar_header(struct str *tar, const struct tar_entry *entry, const char *name, char type, size_t size)
 {
 	unsigned char block[512] = { 0 };
 	unsigned sum = 0;
 
-	memcpy(block, name, strnlen(name, 100));
-	(void)snprintf((char *)block + 100, 8, "%07o", entry->mode);
-	(void)snprintf((char *)block + 108, 8, "%07o", entry->uid & 07777777);
-	(void)snprintf((char *)block + 116, 8, "%07o", entry->gid & 07777777);
-	(void)snprintf((char *)block + 124, 12, "%011llo", (unsigned long long)size);
-	(void)snprintf((char *)block + 136, 12, "%011llo", (unsigned long long)entry->mtime);
+	tar_text(block, name);
+	tar_octal(block + 100, 8, entry->mode);
+	tar_octal(block + 108, 8, entry->uid);
+	tar_octal(block + 116, 8, entry->gid);
+	tar_octal(block + 124, 12, size);
+	tar_octal(block + 136, 12, entry->mtime);
 	if (entry->huge_uid) {
 		memset(block + 108, 0, 8);
 		block[108] = 0x80;
@@ -54,14 +67,14 @@ static inline void tar_header(struct str *tar, const struct tar_entry *entry, co
 	}
 	block[156] = (unsigned char)type;
 	if (entry->link)
-		memcpy(block + 157, entry->link, strnlen(entry->link, 100));
+		tar_text(block + 157, entry->link);
 	memcpy(block + 257, "ustar\00000", 8);
-	(void)snprintf((char *)block + 329, 8, "%07o", entry->major);
-	(void)snprintf((char *)block + 337, 8, "%07o", entry->minor);
+	tar_octal(block + 329, 8, entry->major);
+	tar_octal(block + 337, 8, entry->minor);
 	memset(block + 148, ' ', 8);
 	for (int i = 0; i < 512; i++)
 		sum += block[i];
-	(void)snprintf((char *)block + 148, 8, "%06o", sum);
+	tar_octal(block + 148, 7, sum);
 	str_append_bytes(tar, block, sizeof(block));
 }
 
