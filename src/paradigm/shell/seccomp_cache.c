@@ -5,7 +5,7 @@
  *
  *     8 bytes   "csnbpf" and the format's number
  *     n x 8     struct sock_filter, in the byte order of the host
- *     8 bytes   FNV-1a of what is before: against torn and damaged files, not against attackers
+ *     8 bytes   a checksum like FNV-1a of what is before: against torn and damaged files, not against attackers
  *
  * Against those stands that the file must be the caller's own and nobody else's to read or write.
  */
@@ -32,12 +32,16 @@ static const char magic[8] = { 'c', 's', 'n', 'b', 'p', 'f', 0, 1 };
 enum { WORD = 8, FILE_MAX = BPF_MAXINSNS * WORD + 2 * WORD };
 _Static_assert(sizeof(struct sock_filter) == WORD, "the file's form");
 
+/* By words: a program of 1400 instructions would cost as much by bytes as the rest of the reading. */
 static uint64_t checksum(const unsigned char *bytes, size_t count)
 {
-	uint64_t hash = 0xcbf29ce484222325u;
+	uint64_t hash = 0xcbf29ce484222325u, word;
 
-	for (size_t i = 0; i < count; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3u;
+	for (size_t i = 0; i + WORD <= count; i += WORD) {
+		memcpy(&word, bytes + i, WORD);
+		hash = (hash ^ word) * 0x100000001b3u;
+		hash ^= hash >> 32;
+	}
 	return hash;
 }
 
