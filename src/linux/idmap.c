@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -107,16 +108,20 @@ int idmap_namespace(const struct idmap *map, struct error *err)
 	cleanup_close int pidfd = -1, namespace = -1;
 	char path[64];
 	int ret, status;
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 
 	options.flags = CLONE_NEWUSER;
+	options.exit_signal = 0; /* no SIGCHLD for a child that the caller knows nothing of */
 	options.pidfd = &pidfd;
 	pid = clone_process(&options, err);
 	if (pid < 0)
 		return pid;
 	if (pid == 0) {
-		for (;;)
+		/* It must not outlive a parent that is killed just now. */
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		while (getppid() == parent)
 			pause();
+		_exit(0);
 	}
 	ret = idmap_write(pid, map, err);
 	if (ret == 0) {

@@ -35,7 +35,8 @@ struct process_scheduler {
 /* sched_setattr(2) of the calling thread. */
 int process_set_scheduler(const struct process_scheduler *scheduler, struct error *err);
 
-/* CPUs of thread pid (0: the caller) from a list like "0-3,7".  CPUs that the host lacks are an error. */
+/* CPUs of thread pid (0: the caller) from a list like "0-3,7".  CPUs that the host lacks are left out, none left is an
+ * error. */
 int process_set_affinity(pid_t pid, const char *cpus, struct error *err);
 
 /* "LINUX" or "LINUX32". */

@@ -4,18 +4,30 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 
-static int is_procfs(int fd)
+enum { PROC_ROOT_INODE = 1 };
+
+static bool is_procfs(int fd)
 {
 	struct statfs fs;
 
 	return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/* A directory from inside a procfs, bound over /proc, would have files of the same names for another process. */
+static bool is_procfs_root(int fd)
+{
+	struct stat st;
+
+	return is_procfs(fd) && fstat(fd, &st) == 0 && st.st_ino == PROC_ROOT_INODE;
 }
 
 int procfs_open(struct error *err)
@@ -24,7 +36,7 @@ int procfs_open(struct error *err)
 
 	if (fd < 0)
 		return error_errno(err, errno, "cannot open /proc");
-	if (!is_procfs(fd))
+	if (!is_procfs_root(fd))
 		return error_set(err, ENODEV, "/proc is not a procfs");
 	return take_fd(&fd);
 }
@@ -52,5 +64,7 @@ int procfs_write(int procfs, const char *path, const char *text)
 	do
 		count = write(fd, text, strlen(text));
 	while (count < 0 && errno == EINTR);
-	return count < 0 ? -errno : 0;
+	if (count < 0)
+		return -errno;
+	return (size_t)count == strlen(text) ? 0 : -EIO;
 }

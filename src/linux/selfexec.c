@@ -13,18 +13,25 @@
 
 #include "base/cleanup.h"
 
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
 #define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 bool selfexec_is_protected(void)
 {
 	cleanup_close int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	struct statvfs fs;
+	int seals;
 
 	if (fd < 0)
 		return false;
 	if (fstatvfs(fd, &fs) == 0 && (fs.f_flag & ST_RDONLY))
 		return true;
-	return fcntl(fd, F_GET_SEALS) == ALL_SEALS;
+	/* -1, all bits, is the answer for files that cannot have seals; more seals than ours are fine. */
+	seals = fcntl(fd, F_GET_SEALS);
+	return seals >= 0 && (seals & ALL_SEALS) == ALL_SEALS;
 }
 
 static int open_mount(void)
@@ -41,8 +48,12 @@ static int open_mount(void)
 static int open_memfd(void)
 {
 	cleanup_close int binary = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	cleanup_close int fd = memfd_create("caisson-oci", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	cleanup_close int fd = memfd_create("caisson-oci", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
 	struct stat st;
+
+	/* Linux 6.3 can be told that such files must not be executable; before it there is no flag to ask for it. */
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create("caisson-oci", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (binary < 0 || fd < 0 || fstat(binary, &st) < 0)
 		return -errno;
