@@ -9,9 +9,13 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -624,6 +628,55 @@ static void test_terminal_escapes(void **state)
 	assert_null(strchr(f->err.text, '\n'));
 }
 
+/* Somebody who can write into the root swaps a directory and a link that leads out, all the time. */
+static pid_t start_swapper(const struct fixture *f)
+{
+	char outside[128];
+	pid_t pid;
+
+	(void)snprintf(outside, sizeof(outside), "%s/outside", f->dir);
+	assert_int_equal(mkdirat(f->root, "d", 0755), 0);
+	assert_int_equal(symlinkat(outside, f->root, "swapped"), 0);
+	pid = fork();
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			(void)renameat2(f->root, "d", f->root, "swapped", RENAME_EXCHANGE);
+	}
+	return pid;
+}
+
+static void test_swapped_parents(void **state)
+{
+	struct fixture *f = *state;
+	const time_t end = time(NULL) + 2;
+	cleanup_str struct str tar = STR_INIT;
+	pid_t swapper;
+	int rounds = 0;
+
+	for (int i = 0; i < 40; i++) {
+		tar_add(&tar, (struct tar_entry){
+				      .name = i % 2 ? "d/secret" : "d/x/secret", .data = "changed", .mode = 0777 });
+		tar_add(&tar, (struct tar_entry){ .name = "d/secret", .type = '1', .link = "d/x/secret" });
+		tar_add(&tar, (struct tar_entry){ .name = "d", .type = '5', .mode = 0777 });
+		tar_add(&tar, (struct tar_entry){ .name = "d/.wh.secret" });
+	}
+	tar_end(&tar);
+	swapper = start_swapper(f);
+	do {
+		/* It may fail, and it may put things under other names, but only inside. */
+		(void)extract_bytes(f, &tar, NULL);
+		rounds++;
+		if (faccessat(f->root, "swapped", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			(void)symlinkat("../outside", f->root, "swapped");
+		if (faccessat(f->root, "d", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			(void)mkdirat(f->root, "d", 0755);
+	} while (time(NULL) < end);
+	assert_int_equal(kill(swapper, SIGKILL), 0);
+	assert_int_equal(waitpid(swapper, NULL, 0), swapper);
+	assert_true(rounds > 10);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -644,6 +697,7 @@ int main(void)
 		TEST(test_limits),
 		TEST(test_compressed),
 		TEST(test_broken),
+		TEST(test_swapped_parents),
 		TEST(test_interrupted),
 		TEST(test_terminal_escapes),
 	};
