@@ -65,6 +65,10 @@ void cli_help(const struct cli *cli)
 	const struct command *command = cli->command;
 	FILE *out = cli->out;
 
+	if (cli->help) {
+		cli->help(cli);
+		return;
+	}
 	(void)fprintf(out, "Usage:  %s %s\n\n%s\n", cli->path, command->operands ? command->operands : "COMMAND",
 		      command->summary ? command->summary : "");
 	if (command->alias) {

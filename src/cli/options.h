@@ -102,6 +102,8 @@ struct cli {
 	FILE *out, *err;
 	/* Prints a usage error in the program's own way, or NULL: "caisson: MESSAGE\nSee 'caisson run --help'." */
 	void (*report)(struct cli *cli, const char *message);
+	/* Prints the help of cli->command in the program's own way, or NULL. */
+	void (*help)(const struct cli *cli);
 };
 
 /*

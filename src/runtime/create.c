@@ -245,24 +245,6 @@ static int open_seccomp_cache(struct creation *creation)
 	return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static int write_pid_file(const char *path, pid_t pid, struct error *err)
-{
-	cleanup_free char *copy = strdup(path);
-	cleanup_close int dir = -1;
-	char text[24];
-	char *slash = copy ? strrchr(copy, '/') : NULL;
-
-	if (!copy)
-		return error_errno(err, ENOMEM, "cannot write %s", path);
-	if (slash)
-		*slash = '\0';
-	dir = open(!slash ? "." : slash == copy ? "/" : copy, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
-		return error_errno(err, errno, "cannot write the pid file %s", path);
-	(void)snprintf(text, sizeof(text), "%d", pid);
-	return file_replace(dir, slash ? slash + 1 : copy, text, strlen(text), 0644, err);
-}
-
 static int prepare_state(struct creation *creation, struct error *err)
 {
 	struct container *container = creation->container;
@@ -314,7 +296,7 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 	if (ret == 0)
 		ret = container_commit_state(container, err);
 	if (ret == 0 && options->pid_file)
-		ret = write_pid_file(options->pid_file, container->pid, err);
+		ret = container_write_pid_file(options->pid_file, container->pid, err);
 	return ret;
 }
 

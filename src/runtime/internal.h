@@ -14,15 +14,23 @@ enum { CONFIG_MAX = 8 << 20 }; /* bytes of a config.json */
 bool container_id_is_valid(const char *id);
 /* Makes the container's directory, locked.  A directory that a killed creation left behind is cleaned up first. */
 int container_directory_make(struct runtime *runtime, const char *id, struct container *container, struct error *err);
-/* Writes what is known of it, but not yet under the name that makes it a container; then gives it that name. */
-int container_prepare_state(const struct container *container, struct error *err);
-int container_commit_state(const struct container *container, struct error *err);
 /* Removes the directory and everything in it. */
 int container_directory_remove(struct runtime *runtime, struct container *container, struct error *err);
+int container_write_pid_file(const char *path, pid_t pid, struct error *err);
+/* A pidfd of its process 1 (owned by the caller), or -ESRCH: opened first, then compared, so that a pid that was used
+ * again is never hit. */
+int container_open_init(const struct container *container);
 /* Whether its process 1 is there and is no zombie. */
 bool container_is_alive(const struct container *container);
 void container_warn(const struct runtime *runtime, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int runtime_read_cgroups(struct runtime *runtime, struct error *err);
+
+/* document.c: state.json.
+ * Writes what is known of it, but not yet under the name that makes it a container; then gives it that name. */
+int container_prepare_state(const struct container *container, struct error *err);
+int container_commit_state(const struct container *container, struct error *err);
+/* Fills in what it says; -ENOENT when there is none. */
+int container_read_state(struct container *container, struct error *err);
 
 /* cgroups.c */
 /* Where the configuration wants the container's cgroup; sets cgroup_path (and cgroup_unit with systemd). */

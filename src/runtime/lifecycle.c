@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kill, delete, pause, resume, update, exec.
+ * kill, delete, pause, resume, update.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +22,7 @@
 
 enum { DEATH_TIMEOUT = 10000 /* ms */ };
 
-/* A descriptor of process 1 itself: opened first, then compared, so that a pid that was used again is never hit. */
-static int open_init(const struct container *container)
+int container_open_init(const struct container *container)
 {
 	int pidfd = container->pid > 0 ? pidfd_of(container->pid) : -ESRCH;
 
@@ -36,7 +35,7 @@ static int open_init(const struct container *container)
 
 int runtime_kill(struct runtime *runtime, struct container *container, int signal, bool all, struct error *err)
 {
-	cleanup_close int pidfd = open_init(container);
+	cleanup_close int pidfd = container_open_init(container);
 	struct cgroup cgroup;
 	int ret;
 
@@ -67,7 +66,7 @@ int runtime_kill(struct runtime *runtime, struct container *container, int signa
 /* SIGKILL to process 1, and its end awaited: only then can the cgroup go. */
 static int kill_and_wait(struct runtime *runtime, struct container *container, struct error *err)
 {
-	cleanup_close int pidfd = open_init(container);
+	cleanup_close int pidfd = container_open_init(container);
 	struct pollfd end = { .fd = pidfd, .events = POLLIN };
 
 	if (pidfd < 0)
@@ -186,71 +185,5 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 	if (ret == 0)
 		ret = resources_apply(&cgroup, resources, true, err);
 	cgroup_close(&cgroup);
-	return ret;
-}
-
-struct exec_context {
-	const struct container *container;
-};
-
-static char *state_for_exec(void *context, pid_t pid, const char *status)
-{
-	struct exec_context *exec = context;
-
-	(void)pid;
-	(void)status;
-	return container_state_json(exec->container, RUNTIME_RUNNING, 0);
-}
-
-static int check_runs(struct runtime *runtime, struct container *container, bool ignore_paused, struct error *err)
-{
-	enum runtime_status status;
-	int ret = container_status(runtime, container, &status, err);
-
-	if (ret < 0)
-		return ret;
-	if (status == RUNTIME_STOPPED || status == RUNTIME_CREATING)
-		return error_set(err, EINVAL, "cannot exec in a stopped container");
-	if (status == RUNTIME_PAUSED && !ignore_paused)
-		return error_set(err, EINVAL, "cannot exec in a paused container (use --ignore-paused to override)");
-	return 0;
-}
-
-int runtime_exec(struct runtime *runtime, struct container *container, struct runtime_exec_options *options, pid_t *pid,
-		 struct error *err)
-{
-	cleanup_close int pidfd = -1, cache = -1;
-	cleanup_free char *cache_path = path_join(runtime->root, ".seccomp");
-	struct exec_context context = { .container = container };
-	struct cgroup cgroup;
-	bool has_cgroup;
-	struct shell_exec_options exec = {
-		.spec = &container->spec,
-		.process = options->process,
-		.paradigm = &paradigm_container,
-		.pid = container->pid,
-		.console_socket = options->console_socket,
-		.keep_console = options->keep_console,
-		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
-		.preserve_fds = options->preserve_fds,
-		.state = state_for_exec,
-		.state_context = &context,
-	};
-	int ret = check_runs(runtime, container, options->ignore_paused, err);
-
-	if (ret < 0)
-		return ret;
-	pidfd = open_init(container);
-	if (pidfd < 0)
-		return error_set(err, ESRCH, "cannot exec in a stopped container");
-	if (container->spec.linux_.seccomp.set && cache_path)
-		cache = open(cache_path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	has_cgroup = container_cgroup(runtime, container, &cgroup, NULL) == 0;
-	exec.pidfd = pidfd;
-	exec.seccomp_cache = cache;
-	exec.cgroup = has_cgroup ? &cgroup : NULL;
-	ret = shell_exec(&exec, pid, &options->console_fd_out, err);
-	if (has_cgroup)
-		cgroup_close(&cgroup);
 	return ret;
 }

@@ -133,8 +133,11 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 		   struct error *err);
 
 struct runtime_exec_options {
-	const struct oci_process *process;		/* complete: args, env, cwd, user, capabilities ... */
-	const char *console_socket, *pid_file, *cgroup; /* cgroup: sub-cgroup of the container's, or NULL */
+	const struct oci_process *process; /* complete: args, env, cwd, user, capabilities ... */
+	const char *console_socket, *pid_file;
+	/* Existing sub-cgroups of the container's to run in, "[CONTROLLER[,CONTROLLER...]:]PATH", NULL-terminated;
+	 * NULL: the container's own. */
+	const char *const *cgroups;
 	bool keep_console;
 	int console_fd_out;
 	int preserve_fds;
@@ -150,6 +153,8 @@ int runtime_exec(struct runtime *runtime, struct container *container, struct ru
 /* The OCI state document ({"ociVersion":...,"id":...,"status":...,"pid":...,"bundle":...}); indent 0: one line.
  * Fresh memory owned by the caller, or NULL. */
 char *container_state_json(const struct container *container, enum runtime_status status, int indent);
+/* The same with the name of its owner, which runc's list has and its state has not. */
+char *container_describe(const struct container *container, enum runtime_status status, const char *owner, int indent);
 
 /* The container's cgroup, opened.  -ENOENT when it has none. */
 int container_cgroup(struct runtime *runtime, const struct container *container, struct cgroup *cgroup,

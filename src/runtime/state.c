@@ -16,14 +16,11 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/str.h"
 #include "linux/clone.h"
 #include "runtime/internal.h"
 
-#define STATE_NEW "state.json.new"
-
-enum { STATE_MAX = 1 << 20, ID_MAX = 255 };
+enum { ID_MAX = 255 };
 
 static char *default_root(void)
 {
@@ -176,92 +173,6 @@ int container_directory_remove(struct runtime *runtime, struct container *contai
 	return file_remove_all(AT_FDCWD, container->dir, err);
 }
 
-/* "name":"text" (null for NULL), with a comma before all but the first. */
-static void append_text(struct str *out, const char *name, const char *text)
-{
-	str_printf(out, "%s\"%s\":", out->length > 1 ? "," : "", name);
-	if (text)
-		json_append_string(out, text);
-	else
-		str_append(out, "null");
-}
-
-int container_prepare_state(const struct container *container, struct error *err)
-{
-	cleanup_str struct str text = STR_INIT;
-	cleanup_close int fd = -1;
-	int ret;
-
-	str_append(&text, "{");
-	append_text(&text, "id", container->id);
-	str_printf(&text, ",\"pid\":%d,\"pidStart\":%" PRIu64 ",\"owner\":%u,\"systemdCgroup\":%s", container->pid,
-		   container->pid_start, container->owner, container->systemd_cgroup ? "true" : "false");
-	append_text(&text, "bundle", container->bundle);
-	append_text(&text, "rootfs", container->rootfs);
-	append_text(&text, "created", container->created);
-	append_text(&text, "cgroupPath", container->cgroup_path);
-	append_text(&text, "unit", container->cgroup_unit);
-	append_text(&text, "intelRdtPath", container->intel_rdt_path);
-	str_append(&text, "}");
-	if (str_failed(&text))
-		return error_errno(err, ENOMEM, "cannot write the state of container %s", container->id);
-	fd = openat(container->dir_fd, STATE_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ret = fd < 0 ? -errno : file_write_all(fd, text.text, text.length);
-	return ret < 0 ? error_errno(err, -ret, "cannot write %s/" STATE_NEW, container->dir) : 0;
-}
-
-int container_commit_state(const struct container *container, struct error *err)
-{
-	if (renameat(container->dir_fd, STATE_NEW, container->dir_fd, "state.json") < 0)
-		return error_errno(err, errno, "cannot write %s/state.json", container->dir);
-	return 0;
-}
-
-/* Fresh copy of a string member; NULL when it is null or missing. */
-static char *text_member(const struct json_value *json, const char *name)
-{
-	const struct json_value *value = json_find(json, name);
-
-	return value && value->kind == JSON_KIND_STRING ? strdup(value->text) : NULL;
-}
-
-static uint64_t number_member(const struct json_value *json, const char *name)
-{
-	const struct json_value *value = json_find(json, name);
-
-	return value && value->kind == JSON_KIND_INTEGER && !value->truth ? value->magnitude : 0;
-}
-
-static int read_state(struct container *container, struct error *err)
-{
-	cleanup_free char *text = NULL;
-	const struct json_value *json, *systemd;
-	struct arena arena = { NULL };
-	size_t size;
-	int ret = file_read(container->dir_fd, "state.json", STATE_MAX, &text, &size, err);
-
-	if (ret < 0)
-		return ret;
-	ret = json_parse(text, size, &arena, &json, err);
-	if (ret == 0) {
-		systemd = json_find(json, "systemdCgroup");
-		container->pid = (pid_t)number_member(json, "pid");
-		container->pid_start = number_member(json, "pidStart");
-		container->owner = (uid_t)number_member(json, "owner");
-		container->systemd_cgroup = systemd && systemd->kind == JSON_KIND_BOOL && systemd->truth;
-		container->bundle = text_member(json, "bundle");
-		container->rootfs = text_member(json, "rootfs");
-		container->created = text_member(json, "created");
-		container->cgroup_path = text_member(json, "cgroupPath");
-		container->cgroup_unit = text_member(json, "unit");
-		container->intel_rdt_path = text_member(json, "intelRdtPath");
-	}
-	arena_free(&arena);
-	if (ret < 0 || !container->bundle || !container->rootfs || !container->created)
-		return error_set(err, EINVAL, "the state file %s/state.json is damaged", container->dir);
-	return 0;
-}
-
 static int read_config(struct container *container, struct error *err)
 {
 	cleanup_free char *text = NULL;
@@ -282,7 +193,7 @@ int container_load(struct runtime *runtime, const char *id, int flags, struct co
 	if (ret == 0 && (flags & RUNTIME_LOCK) && flock(container->dir_fd, LOCK_EX) < 0)
 		ret = -errno;
 	if (ret == 0)
-		ret = read_state(container, err);
+		ret = container_read_state(container, err);
 	if (ret == -ENOENT)
 		ret = error_set(err, ENOENT, "container \"%s\" does not exist: container does not exist", id);
 	else if (ret == 0)
@@ -385,59 +296,20 @@ void runtime_ids_free(char **ids, size_t count)
 	free(ids);
 }
 
-/* One member a line with indent, all on one line without. */
-static void begin_member(struct str *out, const char *name, int indent, int depth)
+int container_write_pid_file(const char *path, pid_t pid, struct error *err)
 {
-	if (out->text && out->text[out->length - 1] != '{')
-		str_append(out, ",");
-	if (indent)
-		str_printf(out, "\n%*s", indent * depth, "");
-	str_printf(out, "\"%s\":%s", name, indent ? " " : "");
-}
+	cleanup_free char *copy = strdup(path);
+	cleanup_close int dir = -1;
+	char text[24];
+	char *slash = copy ? strrchr(copy, '/') : NULL;
 
-static void state_member(struct str *out, const char *name, const char *text, int indent)
-{
-	begin_member(out, name, indent, 1);
-	json_append_string(out, text ? text : "");
-}
-
-static void state_annotations(struct str *out, const struct oci_pairs *annotations, int indent)
-{
-	if (annotations->count == 0)
-		return;
-	begin_member(out, "annotations", indent, 1);
-	str_append(out, "{");
-	for (size_t i = 0; i < annotations->count; i++) {
-		cleanup_str struct str name = STR_INIT;
-
-		/* The name is anybody's text, begin_member() takes it without quotes. */
-		json_append_string(&name, annotations->items[i].key);
-		if (str_failed(&name) || name.length < 2)
-			continue;
-		name.text[name.length - 1] = '\0';
-		begin_member(out, name.text + 1, indent, 2);
-		json_append_string(out, annotations->items[i].value);
-	}
-	if (indent)
-		str_printf(out, "\n%*s", indent, "");
-	str_append(out, "}");
-}
-
-char *container_state_json(const struct container *container, enum runtime_status status, int indent)
-{
-	struct str out = STR_INIT;
-
-	str_append(&out, "{");
-	state_member(&out, "ociVersion", container->spec.oci_version, indent);
-	state_member(&out, "id", container->id, indent);
-	begin_member(&out, "pid", indent, 1);
-	str_printf(&out, "%d", status == RUNTIME_STOPPED ? 0 : container->pid);
-	state_member(&out, "status", runtime_status_name(status), indent);
-	state_member(&out, "bundle", container->bundle, indent);
-	state_member(&out, "rootfs", container->rootfs, indent);
-	state_member(&out, "created", container->created, indent);
-	state_annotations(&out, &container->spec.annotations, indent);
-	state_member(&out, "owner", "", indent);
-	str_append(&out, indent ? "\n}" : "}");
-	return str_take(&out);
+	if (!copy)
+		return error_errno(err, ENOMEM, "cannot write %s", path);
+	if (slash)
+		*slash = '\0';
+	dir = open(!slash ? "." : slash == copy ? "/" : copy, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return error_errno(err, errno, "cannot write the pid file %s", path);
+	(void)snprintf(text, sizeof(text), "%d", pid);
+	return file_replace(dir, slash ? slash + 1 : copy, text, strlen(text), 0644, err);
 }

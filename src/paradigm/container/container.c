@@ -2,6 +2,7 @@
 #include "paradigm/container/container.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -87,6 +88,11 @@ static int find(const struct oci_process *process, char **program, struct error 
 
 static int become(const struct oci_process *process, const char *program, struct error *err)
 {
+	sigset_t none;
+
+	/* Whoever attends to us holds signals back in itself until we run; a mask outlives execve(2). */
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(program, (char **)process->args.items, (char **)process->env.items);
 	if (errno == ENOENT)
 		return error_set(err, ENOENT, "exec %s: no such file or directory", program);

@@ -123,6 +123,24 @@ struct exec_child {
 	int pidfd, sync;
 };
 
+/* The child is born in the v2 cgroup, and goes into the others by doors. */
+static int open_cgroups(const struct shell_exec_options *options, struct inside *inside, int *v2_dir, struct error *err)
+{
+	for (size_t i = 0; i < options->cgroups_count; i++) {
+		struct cgroup *cgroup = &options->cgroups[i];
+		int doors[CGROUP_HIERARCHIES_MAX], dir = cgroup_v2_dir(cgroup);
+		int count = cgroup_doors_open(cgroup, dir >= 0, doors, err);
+
+		if (count < 0)
+			return count;
+		if (dir >= 0)
+			*v2_dir = dir;
+		for (int k = 0; k < count && inside->doors_count < CGROUP_HIERARCHIES_MAX; k++)
+			inside->doors[inside->doors_count++] = doors[k];
+	}
+	return 0;
+}
+
 static int clone_into(const struct shell_exec_options *options, struct inside *inside, struct exec_child *child,
 		      struct error *err)
 {
@@ -132,11 +150,9 @@ static int clone_into(const struct shell_exec_options *options, struct inside *i
 	struct clone_options clone = CLONE_OPTIONS_INIT;
 	int pair[2], ret;
 
-	clone.cgroup_fd = options->cgroup ? cgroup_v2_dir(options->cgroup) : -1;
-	if (options->cgroup)
-		inside->doors_count = cgroup_doors_open(options->cgroup, clone.cgroup_fd >= 0, inside->doors, err);
-	if (inside->doors_count < 0)
-		return inside->doors_count;
+	ret = open_cgroups(options, inside, &clone.cgroup_fd, err);
+	if (ret < 0)
+		return ret;
 	if (ns[OCI_NS_PID].set && !stand) {
 		own_pid_ns = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
 		if (own_pid_ns < 0)

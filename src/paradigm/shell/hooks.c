@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -18,7 +19,10 @@ __attribute__((noreturn)) static void execute(const struct oci_hook *hook, int s
 {
 	const char *only_path[] = { hook->path, NULL };
 	const char **args = hook->args.count ? hook->args.items : only_path;
+	sigset_t none;
 
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (dup2(state_fd, STDIN_FILENO) >= 0 && dup2(output_fd, STDOUT_FILENO) >= 0 &&
 	    dup2(output_fd, STDERR_FILENO) >= 0 && fds_cloexec_from(STDERR_FILENO + 1, NULL, 0) == 0)
 		/* Without an environment of its own a hook has the runtime's, as under runc: hooks count on PATH. */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attend - standing by a process in the foreground: signal(7), wait(2),
+ * prctl(2) PR_SET_CHILD_SUBREAPER, termios(3).
+ *
+ * Signals that we get are the process's; what it leaves behind is reaped; its
+ * terminal, if it has one of its own, is joined to ours: keys, output, and the
+ * window's size.
+ */
+#ifndef CAISSON_CLI_OCI_ATTEND_H
+#define CAISSON_CLI_OCI_ATTEND_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/*
+ * To be called before the process is made: from now on signals wait for attend_wait(), and none is lost in between.
+ * subreaper: orphans of the process become our children.
+ */
+int attend_begin(bool subreaper, struct error *err);
+
+/*
+ * Attends to child pid until its end; console is the master of its terminal, or -1.  Returns its exit status as a
+ * shell shows it (128 + n after signal n), or -errno.
+ */
+int attend_wait(pid_t pid, int console, struct error *err);
+
+#endif

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * exec: one more process in a running container, in its cgroup or in chosen
+ * cgroups below it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/str.h"
+#include "paradigm/container/container.h"
+#include "paradigm/shell/shell.h"
+#include "runtime/internal.h"
+
+enum { CGROUPS_MAX = CGROUP_HIERARCHIES_MAX + 1 };
+
+/* Where the process goes: the first is the container's own, less the hierarchies that the others have. */
+struct places {
+	size_t count;
+	struct cgroup cgroups[CGROUPS_MAX];
+};
+
+static void places_close(struct places *places)
+{
+	for (size_t i = 0; i < places->count; i++)
+		cgroup_close(&places->cgroups[i]);
+}
+#define cleanup_places __attribute__((cleanup(places_close)))
+
+/* The hierarchies of "cpu,memory", of the v2 tree for "", as bits; 0 and an error for one that is not there. */
+static uint32_t find_hierarchies(const struct cgroup_host *host, const char *controllers, size_t length,
+				 struct error *err)
+{
+	uint32_t found = 0;
+
+	for (const char *end = controllers + length; controllers <= end;) {
+		size_t name_length = strcspn(controllers, ",:");
+		char name[64];
+		int index;
+
+		(void)snprintf(name, sizeof(name), "%.*s", (int)name_length, controllers);
+		index = cgroup_host_find(host, name);
+		if (index < 0) {
+			(void)error_set(err, EINVAL, "unknown controller %s in --cgroup", name);
+			return 0;
+		}
+		found |= UINT32_C(1) << index;
+		controllers += name_length + 1;
+	}
+	return found;
+}
+
+/* "[CONTROLLER[,CONTROLLER...]:]PATH" */
+static int add_place(const struct runtime *runtime, const struct container *container, const char *wanted,
+		     struct places *places, struct error *err)
+{
+	const struct cgroup_host *host = &runtime->cgroups;
+	const char *colon = strchr(wanted, ':'), *path = colon ? colon + 1 : wanted;
+	uint32_t hierarchies = UINT32_MAX >> (32 - CGROUP_HIERARCHIES_MAX);
+	cleanup_free char *clean = path_clean(*path == '/' ? path + 1 : path), *full = NULL;
+	struct cgroup *own = &places->cgroups[0], *place = &places->cgroups[places->count];
+	int ret;
+
+	if (!clean)
+		return error_errno(err, ENOMEM, "cannot name the sub-cgroup");
+	if (strcmp(clean, "..") == 0 || str_starts(clean, "../"))
+		return error_set(err, EINVAL, "bad sub cgroup path: %s", path);
+	if (places->count == CGROUPS_MAX)
+		return error_set(err, E2BIG, "too many --cgroup");
+	if (colon) {
+		hierarchies = find_hierarchies(host, wanted, (size_t)(colon - wanted), err);
+		if (!hierarchies)
+			return -EINVAL;
+	}
+	full = strcmp(clean, ".") == 0 ? strdup(container->cgroup_path) : path_join(container->cgroup_path, clean);
+	ret = full ? cgroup_open(host, full, place, NULL) : -ENOMEM;
+	if (ret == -ENOENT)
+		return error_set(err, ENOENT, "error adding pid to cgroup %s: no such file or directory", full);
+	if (ret < 0)
+		return error_errno(err, -ret, "error adding pid to cgroup %s", wanted);
+	places->count++;
+	place->present &= hierarchies & own->present;
+	own->present &= ~place->present;
+	return 0;
+}
+
+static int find_places(struct runtime *runtime, const struct container *container, const char *const *wanted,
+		       struct places *places, struct error *err)
+{
+	int ret = container_cgroup(runtime, container, &places->cgroups[0], err);
+
+	/* Without rights to any cgroup (rootless) a container has none, and runs all the same. */
+	if (ret == -ENOENT && !(wanted && *wanted))
+		return 0;
+	places->count = ret == 0;
+	for (; ret == 0 && wanted && *wanted; wanted++)
+		ret = add_place(runtime, container, *wanted, places, err);
+	return ret;
+}
+
+static char *state_for_exec(void *context, pid_t pid, const char *status)
+{
+	(void)pid;
+	(void)status;
+	return container_state_json(context, RUNTIME_RUNNING, 0);
+}
+
+static int check_runs(struct runtime *runtime, struct container *container, bool ignore_paused, struct error *err)
+{
+	enum runtime_status status;
+	int ret = container_status(runtime, container, &status, err);
+
+	if (ret < 0)
+		return ret;
+	if (status == RUNTIME_STOPPED || status == RUNTIME_CREATING)
+		return error_set(err, EINVAL, "cannot exec in a stopped container");
+	if (status == RUNTIME_PAUSED && !ignore_paused)
+		return error_set(err, EINVAL, "cannot exec in a paused container (use --ignore-paused to override)");
+	return 0;
+}
+
+static int open_seccomp_cache(const struct runtime *runtime, const struct container *container)
+{
+	cleanup_free char *path = NULL;
+
+	if (!container->spec.linux_.seccomp.set)
+		return -1;
+	path = path_join(runtime->root, ".seccomp");
+	return path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+}
+
+static int run(struct runtime *runtime, struct container *container, struct runtime_exec_options *options,
+	       struct places *places, pid_t *pid, struct error *err)
+{
+	cleanup_close int pidfd = container_open_init(container);
+	cleanup_close int cache = open_seccomp_cache(runtime, container);
+	struct shell_exec_options exec = {
+		.spec = &container->spec,
+		.process = options->process,
+		.paradigm = &paradigm_container,
+		.pid = container->pid,
+		.pidfd = pidfd,
+		.cgroups = places->cgroups,
+		.cgroups_count = places->count,
+		.console_socket = options->console_socket,
+		.keep_console = options->keep_console,
+		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
+		.preserve_fds = options->preserve_fds,
+		.seccomp_cache = cache,
+		.state = state_for_exec,
+		.state_context = container,
+	};
+
+	if (pidfd < 0)
+		return error_set(err, ESRCH, "cannot exec in a stopped container");
+	return shell_exec(&exec, pid, &options->console_fd_out, err);
+}
+
+int runtime_exec(struct runtime *runtime, struct container *container, struct runtime_exec_options *options, pid_t *pid,
+		 struct error *err)
+{
+	cleanup_places struct places places = { .count = 0 };
+	int ret = check_runs(runtime, container, options->ignore_paused, err);
+
+	if (ret == 0)
+		ret = find_places(runtime, container, options->cgroups, &places, err);
+	if (ret == 0)
+		ret = run(runtime, container, options, &places, pid, err);
+	if (ret < 0 || !options->pid_file)
+		return ret;
+	ret = container_write_pid_file(options->pid_file, *pid, err);
+	if (ret < 0) {
+		(void)kill(*pid, SIGKILL);
+		(void)waitpid(*pid, NULL, 0);
+	}
+	return ret;
+}
