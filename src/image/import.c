@@ -65,16 +65,19 @@ struct feed {
 	struct inflate *inflate; /* not NULL: give back what it inflates */
 	int fd;
 	unsigned char *buffer;
-	uint64_t left;
+	uint64_t left, done, total; /* bytes; total 0: not known */
+	const struct import *import;
 };
 
 static ssize_t feed_source(void *context, const void **bytes, struct error *err)
 {
 	struct feed *feed = context;
+	const struct image_progress *progress;
 	ssize_t count;
 
 	if (feed->inflate)
 		return inflate_read(feed->inflate, bytes, err);
+	progress = &feed->import->store->progress;
 	do
 		count = read(feed->fd, feed->buffer, COPY_CHUNK);
 	while (count < 0 && errno == EINTR);
@@ -83,6 +86,11 @@ static ssize_t feed_source(void *context, const void **bytes, struct error *err)
 	if ((uint64_t)count > feed->left)
 		return error_set(err, EFBIG, "the archive is too large");
 	feed->left -= (uint64_t)count;
+	feed->done += (uint64_t)count;
+	if (progress->report &&
+	    progress->report(progress->context, "Importing", image_reference_familiar(feed->import->full), feed->done,
+			     count ? feed->total : feed->done))
+		return error_set(err, ECANCELED, "interrupted");
 	*bytes = feed->buffer;
 	return count;
 }
@@ -92,10 +100,13 @@ static int store_raw(struct import *import, int fd, struct error *err)
 {
 	cleanup_free unsigned char *buffer = malloc(COPY_CHUNK);
 	struct image_limits limits = import->store->limits;
-	struct feed feed = { .fd = fd, .buffer = buffer };
+	struct feed feed = { .fd = fd, .buffer = buffer, .import = import };
+	struct stat st;
 
 	image_limits_default(&limits);
 	feed.left = limits.unpacked_bytes;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		feed.total = (uint64_t)st.st_size;
 	if (!buffer)
 		return error_errno(err, ENOMEM, "cannot import");
 	return intake_stream(&import->intake, NULL, NULL, feed_source, &feed, err);
@@ -111,7 +122,7 @@ static int store_known(struct import *import, int raw, struct error *err)
 
 	if (fd < 0)
 		return fd;
-	ret = inflate_open(&inflate, fd, import->store, "Importing", import->full, err);
+	ret = inflate_open(&inflate, fd, import->store, "Importing", image_reference_familiar(import->full), err);
 	if (ret == 0 && inflate.kind == INFLATE_OTHER)
 		raw = intake_stream(&import->intake, NULL, NULL, feed_source, &feed, err);
 	inflate_close(&inflate);

@@ -56,7 +56,7 @@ static const char *quote(const char *name, char quoted[static QUOTED_MAX])
 {
 	size_t i;
 
-	for (i = 0; name[i] && i < QUOTED_MAX - 4; i++)
+	for (i = 0; i < QUOTED_MAX - 4 && name[i]; i++)
 		quoted[i] = isprint((unsigned char)name[i]) || (unsigned char)name[i] >= 0x80 ? name[i] : '?';
 	memcpy(quoted + i, name[i] ? "..." : "", name[i] ? 4 : 1);
 	return quoted;

@@ -178,43 +178,46 @@ static int reopen(int fd)
 	return again;
 }
 
-static int add_option(struct child_mount *job, const char *format, int number)
+static int add_option(struct child_mount *job, const char *text)
 {
-	size_t room = sizeof(job->options) - job->length;
-	int length = snprintf(job->options + job->length, room, format, number);
+	size_t length = strlen(text);
 
-	if (length < 0 || (size_t)length >= room)
+	if (length >= sizeof(job->options) - job->length)
 		return -E2BIG;
-	job->length += (size_t)length;
+	memcpy(job->options + job->length, text, length + 1);
+	job->length += length;
 	return 0;
 }
 
 /* Reopens fd, remembers it in opened, and appends its number, which is a path once /proc/self/fd is the cwd. */
-static int add_dir(struct child_mount *job, const char *format, int fd, int *opened, size_t *count)
+static int add_dir(struct child_mount *job, const char *option, int fd, int *opened, size_t *count)
 {
-	int again = reopen(fd);
+	int again = reopen(fd), ret;
+	char number[16];
 
 	if (again < 0)
 		return again;
 	opened[(*count)++] = again;
-	return add_option(job, format, again);
+	(void)snprintf(number, sizeof(number), "%d", again);
+	ret = add_option(job, option);
+	return ret < 0 ? ret : add_option(job, number);
 }
 
 static int build_options(struct child_mount *job, int *opened, size_t *count)
 {
 	const struct overlay *overlay = job->overlay;
-	int ret = add_option(job, "index=off,metacopy=off", 0);
+	int ret = add_option(job, "index=off,metacopy=off");
 
 	if (ret == 0 && overlay->flags & OVERLAY_USERXATTR)
-		ret = add_option(job, ",userxattr", 0);
+		ret = add_option(job, ",userxattr");
 	if (ret == 0 && overlay->flags & OVERLAY_VOLATILE && !(overlay->flags & OVERLAY_READ_ONLY))
-		ret = add_option(job, ",volatile", 0);
+		ret = add_option(job, ",volatile");
 	for (size_t i = 0; ret == 0 && i < overlay->lower_count; i++)
-		ret = add_dir(job, i ? ":%d" : ",lowerdir=%d", overlay->lower[i], opened, count);
+		ret = add_dir(job, i ? ":" : ",lowerdir=", overlay->lower[i], opened, count);
 	if (ret == 0 && !(overlay->flags & OVERLAY_READ_ONLY))
-		ret = add_dir(job, ",upperdir=%d", overlay->upper, opened, count);
+		ret = add_dir(job, ",upperdir=", overlay->upper, opened, count);
 	if (ret == 0 && !(overlay->flags & OVERLAY_READ_ONLY))
-		ret = add_dir(job, ",workdir=%d", overlay->work, opened, count);
+		ret = add_dir(job, ",workdir=", overlay->work, opened, count);
 	return ret;
 }
 

@@ -702,5 +702,7 @@ int main(void)
 		TEST(test_terminal_escapes),
 	};
 
+	if (no_openat2())
+		return 77;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

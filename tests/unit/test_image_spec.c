@@ -20,6 +20,7 @@
 #include "image/reference.h"
 #include "image/user.h"
 #include "spec/image.h"
+#include "tarball.h"
 
 #define HEX    "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define SHA    "sha256:" HEX
@@ -342,12 +343,15 @@ static const char group[] = "root:x:0:app\nwheel:x:10:root,app\nvideo:x:44:other
 static void test_users(void **state)
 {
 	char dir[64];
-	cleanup_close int fd = make_rootfs(dir, passwd, group);
+	cleanup_close int fd = -1;
 	struct image_user user;
 	struct error err = ERROR_INIT;
 	gid_t gid;
 
 	(void)state;
+	if (no_openat2())
+		skip();
+	fd = make_rootfs(dir, passwd, group);
 	assert_int_equal(image_resolve_user("app", fd, &user, &err), 0);
 	assert_int_equal(user.uid, 1000);
 	assert_int_equal(user.gid, 1001);
@@ -403,11 +407,14 @@ static void test_malformed_users(void **state)
 					   "99999999999999999999999" };
 	static const char *const unknown[] = { "nobody", "short", "0x0", " 0", "0 ", "app:nogroup", "app\n" };
 	char dir[64];
-	cleanup_close int fd = make_rootfs(dir, passwd, group);
+	cleanup_close int fd = -1;
 	struct image_user user;
 	struct error err = ERROR_INIT;
 
 	(void)state;
+	if (no_openat2())
+		skip();
+	fd = make_rootfs(dir, passwd, group);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
 		if (image_resolve_user(bad[i], fd, &user, &err) != -EINVAL)
 			fail_msg("\"%s\" is taken for a user", bad[i]);
@@ -423,11 +430,14 @@ static void test_malformed_users(void **state)
 static void test_user_files_that_mislead(void **state)
 {
 	char dir[64];
-	cleanup_close int fd = make_rootfs(dir, NULL, NULL);
+	cleanup_close int fd = -1;
 	struct image_user user;
 	struct error err = ERROR_INIT;
 
 	(void)state;
+	if (no_openat2())
+		skip();
+	fd = make_rootfs(dir, NULL, NULL);
 	assert_int_equal(image_resolve_user("root", fd, &user, &err), -ENOENT);
 	assert_int_equal(image_resolve_user("5", fd, &user, &err), 0);
 	image_user_free(&user);
