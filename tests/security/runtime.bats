@@ -3,6 +3,8 @@
 # One test for each class of vulnerability that container runtimes had: the attack is made, and what must not have
 # happened is looked for on the host. RUNTIME can be any OCI runtime; the default is ours.
 
+bats_require_minimum_version 1.5.0
+
 setup_file() {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	local top
@@ -91,7 +93,10 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	starts
 	for _ in $(seq 40); do rt exec "$ID" /bin/true >/dev/null 2>&1; done
 	sleep 4
-	run ! grep -E "caisson|state|config.json|^/sys/fs/cgroup/.*/tasks" "$BUNDLE/out"
+	# The process's own standard streams are its business; anything else is ours.
+	grep -v -x -e /dev/null -e "$WORK/nothing" "$BUNDLE/out" >"$BUNDLE/leaked" || true
+	run cat "$BUNDLE/leaked"
+	[ -z "$output" ]
 }
 
 @test "CVE-2019-19921: a rootfs whose /proc is a link is refused" {

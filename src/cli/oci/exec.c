@@ -176,9 +176,14 @@ static int read_process(const struct flags *flags, struct arena *arena, struct o
 static int override_process(const struct oci *oci, const struct flags *flags, struct arena *arena, int argc,
 			    char **argv, struct oci_process *process, struct error *err)
 {
+	/* The operands' list ends where the command line does, not where the operands do. */
+	const char **args = arena_alloc(arena, (size_t)argc + 1, sizeof(*args));
 	int ret = 0;
 
-	process->args = (struct oci_strings){ .count = (size_t)argc, .items = (const char **)argv };
+	if (!args)
+		return error_errno(err, ENOMEM, "cannot set the arguments");
+	memcpy(args, argv, (size_t)argc * sizeof(*args));
+	process->args = (struct oci_strings){ .count = (size_t)argc, .items = args };
 	process->terminal = flags->tty;
 	process->console_size.set = false;
 	if (flags->cwd)
