@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # One test for each class of vulnerability that container runtimes had: the attack is made, and what must not have
 # happened is looked for on the host. RUNTIME can be any OCI runtime; the default is ours.
+# shellcheck disable=SC2094
 
 bats_require_minimum_version 1.5.0
 
@@ -15,6 +16,7 @@ setup_file() {
 	export WORK
 	# A copy, which an attack may ruin.
 	cp "${RUNTIME:-$BUILD/bin/caisson-oci}" "$WORK/runtime"
+	: >"$WORK/nothing" # standard input: not the host's null device, which a bad runtime would give away
 	export RT=$WORK/runtime STATE=$WORK/state
 }
 
@@ -22,7 +24,7 @@ teardown_file() {
 	[ -n "${WORK:-}" ] || return 0
 	local id
 	for id in "$STATE"/*; do
-		[ -d "$id" ] && "$RT" --root "$STATE" delete --force "${id##*/}" >/dev/null 2>&1 </dev/zero
+		[ -d "$id" ] && "$RT" --root "$STATE" delete --force "${id##*/}" >/dev/null 2>&1 <"$WORK/nothing"
 	done
 	rm -rf "$WORK"
 }
@@ -43,7 +45,7 @@ setup() {
 
 teardown() {
 	[ -z "${ATTACKER:-}" ] || kill "$ATTACKER" 2>/dev/null || true
-	"$RT" --root "$STATE" delete --force "$ID" >/dev/null 2>&1 </dev/zero || true
+	"$RT" --root "$STATE" delete --force "$ID" >/dev/null 2>&1 <"$WORK/nothing" || true
 }
 
 config() { # JQ-FILTER [ARGS...]
@@ -51,8 +53,8 @@ config() { # JQ-FILTER [ARGS...]
 	shift
 	jq "$@" "$filter" "$BUNDLE/config.json" >"$BUNDLE/new" && mv "$BUNDLE/new" "$BUNDLE/config.json"
 }
-command_is() { config '.process.args=$ARGS.positional' --args -- "$@"; }
-rt() { "$RT" --root "$STATE" "$@" </dev/zero; }
+command_is() { config '.process.args=($words | rtrimstr("\n") | split("\n"))' --arg words "$(printf '%s\n' "$@")"; }
+rt() { "$RT" --root "$STATE" "$@" <"$WORK/nothing"; }
 runs() { rt run --bundle "$BUNDLE" "$ID"; }
 starts() { # detached, with a file for its output
 	rt run --detach --bundle "$BUNDLE" "$ID" >"$BUNDLE/out" 2>&1
@@ -286,7 +288,7 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 
 @test "CVE-2017-5226: nothing can be typed into the caller's terminal" {
 	command_is /bin/attack tiocsti
-	run script -qec "'$RT' --root '$STATE' run --bundle '$BUNDLE' '$ID'" /dev/zero
+	run script -qec "'$RT' --root '$STATE' run --bundle '$BUNDLE' '$ID'" "$HOST/typescript" <"$WORK/nothing"
 	[[ "$output" == *refused* ]]
 }
 
