@@ -39,6 +39,17 @@ static int die_with_parent(int sync, struct error *err)
 	return 0;
 }
 
+/*
+ * The parent may be gone as soon as it has said SYNC_GO, before we run again: its death must not kill us any more by
+ * then.  Until it says so, the socket tells whether it died.
+ */
+static int let_go(int sync, struct error *err)
+{
+	if (prctl(PR_SET_PDEATHSIG, 0) < 0)
+		return error_errno(err, errno, "prctl(PR_SET_PDEATHSIG)");
+	return sync_ask(sync, SYNC_READY, 0, err);
+}
+
 /* A new user namespace is nobody's until the parent has written its mappings; then its root is what we are. */
 static int become_mapped_root(struct inside *inside, struct error *err)
 {
@@ -194,9 +205,9 @@ void inside_main(struct inside *inside)
 
 	if (die_with_parent(inside->sync, &error) < 0 || set_up(inside, &error) < 0 ||
 	    credentials_home(inside, process, &error) < 0 || inside->paradigm->find(process, &program, &error) < 0 ||
-	    sync_ask(inside->sync, SYNC_READY, 0, &error) < 0)
+	    let_go(inside->sync, &error) < 0)
 		inside_fail(inside->sync, &error);
-	if (prctl(PR_SET_PDEATHSIG, 0) < 0 || prctl(PR_SET_DUMPABLE, 0) < 0)
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		_exit(1);
 	if (inside->options->start_socket >= 0) {
 		close(inside->sync);
