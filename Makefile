@@ -53,7 +53,7 @@ fuzz: ## fuzz every parser for FUZZ_SECONDS (60) each; TARGET=NAME for one
 bench: ## the figures, beside runc and crun on the same machine
 	@tools/deps build bench
 	@$(MAKE) --no-print-directory all
-	@bench/run --build $(BUILD) $(ARGS)
+	@BUILD=$(abspath $(BUILD)) bench/run $(ARGS)
 
 lint: ## formatting, floors, clang-tidy, cppcheck, shellcheck, man pages
 	@tools/deps build lint
