@@ -286,6 +286,7 @@ enum cli_verdict cli_parse_options(struct cli *cli, const struct cli_option *opt
 	}
 	while (walk.at < argc)
 		argv[kept++] = argv[walk.at++];
+	argv[kept] = NULL;
 	*count = kept;
 	return CLI_GO;
 }

@@ -39,6 +39,7 @@ struct creation {
 	bool has_cgroup, joins_late;
 	struct shell shell;
 	int start_socket, seccomp_cache;
+	bool spawned; /* or tried to */
 };
 
 /* RFC 3339 in UTC.  Not gmtime_r(): that reads the time zone file, seven system calls for nothing. */
@@ -362,10 +363,13 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		ret = make_start_socket(&creation, err);
 	if (ret == 0) {
 		creation.seccomp_cache = open_seccomp_cache(&creation);
+		creation.spawned = true;
 		ret = spawn(&creation, &shell_options, err);
 	}
 	if (ret == 0)
 		ret = shell_release(&creation.shell, err);
+	if (ret < 0 && creation.spawned)
+		(void)error_wrap(err, "unable to start container process");
 	if (ret == 0 && run)
 		ret = run_poststart(runtime, container, err);
 	if (ret < 0) {

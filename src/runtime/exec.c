@@ -156,10 +156,14 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 		.state = state_for_exec,
 		.state_context = container,
 	};
+	int ret;
 
 	if (pidfd < 0)
 		return error_set(err, ESRCH, "cannot exec in a stopped container");
-	return shell_exec(&exec, pid, &options->console_fd_out, err);
+	ret = shell_exec(&exec, pid, &options->console_fd_out, err);
+	if (ret < 0)
+		(void)error_wrap(err, "unable to start container process");
+	return ret;
 }
 
 int runtime_exec(struct runtime *runtime, struct container *container, struct runtime_exec_options *options, pid_t *pid,

@@ -74,6 +74,8 @@ static int find(const struct oci_process *process, char **program, struct error 
 
 	if (strchr(name, '/')) {
 		ret = executable(name);
+		if (ret == -EISDIR || ret == -EACCES)
+			return error_set(err, EACCES, "exec: \"%s\": permission denied", name);
 		if (ret < 0)
 			return error_set(err, -ret, "exec: \"%s\": stat %s: %s", name, name,
 					 ret == -ENOENT ? "no such file or directory" : strerror(-ret));

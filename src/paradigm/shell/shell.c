@@ -377,7 +377,8 @@ int shell_release(struct shell *shell, struct error *err)
 
 	if (ret < 0)
 		ret = silent_end(shell, err);
-	else if (options->start_socket < 0)
+	else
+		/* With a start socket the child closes this one once our end is not its own any more. */
 		ret = serve_to_the_end(shell->sync, shell->pidfd, shell->pid, options->spec, options->state,
 				       options->state_context, err);
 	if (ret < 0)
