@@ -304,7 +304,7 @@ static int make_parent(struct extraction *x, int dir, const char *name, const ch
 	bool existed;
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && !is_whiteout(&st))
-		return error_set(x->err, EINVAL, "its parent %s is not a directory",
+		return error_set(x->err, ENOTDIR, "its parent %s is not a directory",
 				 S_ISLNK(st.st_mode) ? "is a link that leads nowhere, and" : "exists and");
 	fd = make_directory(x, dir, name, &existed);
 	return fd < 0 ? fd : inherit(x, fd, path);
@@ -604,6 +604,11 @@ static int extract_entry(struct extraction *x, const char *raw)
 	if (!*x->path)
 		return extract_root(x);
 	dir = open_parent(x, x->path, true, &name);
+	/* Below what this layer made a file or a dead link of, there is nothing to hide; umoci writes such whiteouts. */
+	if (dir == -ENOTDIR && str_starts(name, WHITEOUT_PREFIX)) {
+		*x->err = ERROR_INIT;
+		return 0;
+	}
 	if (dir < 0)
 		return dir;
 	if (str_starts(name, WHITEOUT_PREFIX))
