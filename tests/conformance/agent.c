@@ -6,6 +6,7 @@
  *     agent seccomp SOCKET OUT [VALUE]   takes one container process state (OUT.json), then answers every
  *                                        notified system call with VALUE
  *     agent idmap DIR                    whether DIR's file system takes id-mapped mounts (exit status 0 or 1)
+ *     agent interleaved COMMAND...       runs COMMAND under the memory policy "interleave on node 0"
  *
  * Each prints "ready" once it listens.  OUT gets lines "key=value".  Follows unix(7), seccomp_unotify(2),
  * config-linux.md ("The Container Process State") and mount_setattr(2).
@@ -202,6 +203,17 @@ static int run_idmap(char **args)
 	return result;
 }
 
+static int run_interleaved(char **args)
+{
+	enum { MPOL_INTERLEAVE = 3 };
+	unsigned long nodes = 1;
+
+	if (syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, &nodes, sizeof(nodes) * 8) != 0)
+		return 125;
+	execvp(args[0], args);
+	return 127;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 4 && strcmp(argv[1], "console") == 0)
@@ -210,6 +222,8 @@ int main(int argc, char **argv)
 		return run_seccomp(argv + 2);
 	if (argc == 3 && strcmp(argv[1], "idmap") == 0)
 		return run_idmap(argv + 2);
-	fprintf(stderr, "usage: agent console|seccomp SOCKET OUT [VALUE] | agent idmap DIR\n");
+	if (argc >= 3 && strcmp(argv[1], "interleaved") == 0)
+		return run_interleaved(argv + 2);
+	fprintf(stderr, "usage: agent console|seccomp SOCKET OUT [VALUE] | idmap DIR | interleaved COMMAND...\n");
 	return 2;
 }

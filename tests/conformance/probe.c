@@ -659,11 +659,11 @@ static int command_call(char **args)
 	return 2;
 }
 
-/* thread-call: a second thread makes getppid(); says whether the process outlived it (SCMP_ACT_KILL_THREAD). */
+/* thread-call: a second thread calls getsid(); says whether the process outlived it (SCMP_ACT_KILL_THREAD). */
 static int thread_body(void *unused)
 {
 	(void)unused;
-	syscall(SYS_getppid);
+	syscall(SYS_getsid, 0);
 	return 0;
 }
 
@@ -681,7 +681,7 @@ static int command_thread_call(char **args)
 	return 0;
 }
 
-/* memory MIB: touches that much; "ok" when it lived. */
+/* memory MIB [hold]: touches that much; "ok" when it lived; with hold it keeps it until it is killed. */
 static int command_memory(char **args)
 {
 	size_t size = (size_t)(args[0] ? atoi(args[0]) : 1) << 20;
@@ -692,6 +692,9 @@ static int command_memory(char **args)
 	for (size_t i = 0; i < size; i += 4096)
 		area[i] = 1;
 	printf("ok\n");
+	fflush(stdout);
+	while (args[0] && args[1])
+		pause();
 	return 0;
 }
 

@@ -292,6 +292,7 @@ hold() {
 	local try
 	unshare "$@" --fork --kill-child sh -c 'echo up; exec sleep 60' <"$CF_BASE" >"$T/held" 2>"$T/held.err" 3>&- &
 	PIDS+=($!)
+	disown
 	for try in {1..100}; do
 		[ -s "$T/held" ] && break
 		sleep 0.02

@@ -23,7 +23,7 @@ function flush_test() {
 		result = "skip"
 		note = substr(name, RSTART + 8)
 		name = substr(name, 1, RSTART - 1)
-		gsub(/^ *\(?| *\)?$/, "", note)
+		gsub(/^ *| *$/, "", note)
 	}
 	gsub(/\t/, " ", name)
 	group = name
