@@ -3,45 +3,55 @@
 
 load lib/helpers
 
-# features [JQ-OPTION...] FILTER: of the features document; skips for runtimes without one ("A runtime MAY provide ...").
+# Every test here begins with this; runtimes without a features document are fine ("A runtime MAY provide ...").
+document() {
+	runtime features >"$T/features.json" 2>"$T/err" || skip "the runtime provides no features document"
+}
+
+# features FILTER: of the document.
 features() {
-	if ! runtime features >"$T/features.json" 2>"$T/err"; then
-		skip "the runtime provides no features document"
-	fi
-	jq -r "$@" "$T/features.json"
+	jq -r "$1" "$T/features.json"
 }
 
 # lists FILTER: the elements of an array, one a line, into $T/list; skips when it is absent or null.
 lists() {
+	document
 	features "$1 // empty | .[]" >"$T/list"
 	[ -s "$T/list" ] || skip "the features document has no $1"
 }
 
 @test "features.md: MAY be provided as a JSON document" {
+	document
 	[ "$(features type)" = object ]
 }
 
 @test "features.md ociVersionMin: MUST be given, REQUIRED, in SemVer format" {
+	document
 	[[ $(features .ociVersionMin) =~ ^[0-9]+\.[0-9]+\.[0-9]+ ]]
 }
 
 @test "features.md ociVersionMax: MUST be given, REQUIRED, in SemVer format" {
+	document
 	[[ $(features .ociVersionMax) =~ ^[0-9]+\.[0-9]+\.[0-9]+ ]]
 }
 
 @test "features.md ociVersionMin: MUST be accepted as the ociVersion of config.json" {
+	document
 	report '.ociVersion = $version' --arg version "$(features .ociVersionMin)"
 }
 
 @test "features.md ociVersionMax: MUST be accepted as the ociVersion of config.json" {
+	document
 	report '.ociVersion = $version' --arg version "$(features .ociVersionMax)"
 }
 
 @test "features.md ociVersionMax: MUST NOT be less than ociVersionMin" {
+	document
 	[ "$(features '.ociVersionMin, .ociVersionMax' | sort -V | tail -n 1)" = "$(features .ociVersionMax)" ]
 }
 
 @test "features.md: MUST NOT contain properties that are not defined in the specification" {
+	document
 	features '(keys - ["ociVersionMin", "ociVersionMax", "hooks", "mountOptions", "linux", "annotations",
 		"potentiallyUnsafeConfigAnnotations"])
 		+ ((.linux // {} | keys) - ["namespaces", "capabilities", "cgroup", "seccomp", "apparmor", "selinux", "intelRdt",
@@ -54,7 +64,8 @@ lists() {
 }
 
 @test "features.md: SHOULD be determined on the compilation time of the runtime, not on the execution time" {
-	features . >"$T/first"
+	document
+	jq -r . "$T/features.json" >"$T/first"
 	unshare --user --map-root-user --mount --propagation private --ipc --uts \
 		"$CF_RUNTIME" features >"$T/second" 2>"$T/err" || skip "features does not run without privileges"
 	jq -r . "$T/second" | cmp - "$T/first"
@@ -109,6 +120,7 @@ lists() {
 }
 
 @test "features.md annotations: MUST be a key-value map of strings" {
+	document
 	[ "$(features '.annotations // {} | type')" = object ]
 	[ "$(features '[.annotations // {} | .[] | type] | unique - ["string"] | length')" = 0 ]
 	[ "$(features '.annotations // {} | has("")')" = false ]
@@ -134,6 +146,7 @@ lists() {
 }
 
 @test "features-linux.md cgroup: MUST be true of the version that is in use" {
+	document
 	case $CF_LAYOUT in
 	v2) [ "$(features '.linux.cgroup.v2')" = true ] ;;
 	*) [ "$(features '.linux.cgroup.v1')" = true ] ;;
@@ -164,6 +177,9 @@ lists() {
 	local arch
 	lists .linux.seccomp.archs
 	while read -r arch; do
+		case $arch in # a filter has one byte order
+		*MIPS | *MIPS64 | *MIPS64N32 | *PPC | *PPC64 | *S390* | *PARISC* | *M68K | *SHEB) continue ;;
+		esac
 		configure 'seccomp([{names: ["getsid"], action: "SCMP_ACT_ERRNO"}]) | .linux.seccomp.architectures = [$arch]
 			| probe("exit 0")' --arg arch "$arch"
 		contain
@@ -189,8 +205,8 @@ lists() {
 }
 
 @test "features-linux.md mountExtensions.idmap: MUST be true if uidMappings and gidMappings of mounts are used" {
+	document
 	"$CF_AGENT" idmap "$T" || lab "no id-mapped mounts on this file system"
-	features . >"$T/all"
 	mkdir "$T/src" && touch "$T/src/file"
 	configure '.mounts += [{destination: "/m", type: "none", source: ($T + "/src"), options: ["bind", "idmap"],
 		uidMappings: [{containerID: 0, hostID: 100000, size: 65536}],

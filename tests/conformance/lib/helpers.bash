@@ -59,7 +59,6 @@ teardown() {
 	done
 	cd / || return
 	[ -z "${HOST_MOUNTS-}" ] || unmount_below "$T"
-	remove_cgroups "${ID}"
 	rm -rf --one-file-system "$T" 2>/dev/null || true
 }
 
@@ -394,15 +393,4 @@ realtime() {
 	mkdir -p "$dir"
 	[ "$(<"$dir/cpu.rt_runtime_us")" -gt 0 ] || echo 100000 >"$dir/cpu.rt_runtime_us"
 	echo '.linux.resources.cpu = {realtimePeriod: 1000000, realtimeRuntime: 5000}'
-}
-
-# Removes what is left of cgroups named $1*.
-remove_cgroups() {
-	local mount dir
-	sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - cgroup2\? .*/\1/p' /proc/self/mountinfo | while read -r mount; do
-		for dir in "$mount/$1"* "$mount$CF_CGROUP/$1"*; do
-			[ -d "$dir" ] && find "$dir" -depth -type d -exec rmdir {} + 2>/dev/null
-		done
-	done
-	return 0
 }

@@ -28,9 +28,10 @@ function flush_test() {
 	gsub(/\t/, " ", name)
 	group = name
 	sub(/:.*/, "", group)
-	dot = index(substr(group, index(group, " ")), ".")
+	blank = index(group, " ")
+	dot = blank ? index(substr(group, blank), ".") : 0
 	if (dot)
-		group = substr(group, 1, index(group, " ") + dot - 2)
+		group = substr(group, 1, blank + dot - 2)
 	level = match(name, /MUST|SHOULD|MAY/) ? substr(name, RSTART, RLENGTH) : "MUST"
 	next
 }
