@@ -126,6 +126,12 @@ lists() {
 	[ "$(features '.annotations // {} | has("")')" = false ]
 }
 
+@test "features.md potentiallyUnsafeConfigAnnotations: MUST be an array of annotation names" {
+	document
+	[ "$(features 'has("potentiallyUnsafeConfigAnnotations")')" = true ] || skip "the features document has no such property"
+	[ "$(features '.potentiallyUnsafeConfigAnnotations | map(type) | unique | join(" ")')" = string ]
+}
+
 @test "features-linux.md namespaces: MUST all be recognized as types of linux.namespaces" {
 	local type
 	lists .linux.namespaces

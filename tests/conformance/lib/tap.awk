@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 # TAP as bats prints it -> RESULT, GROUP, LEVEL, NAME, NOTE (tab-separated); see report.bash.
 
+BEGIN {
+	planned = -1
+}
+
 function flush_test() {
 	if (name != "")
 		print result "\t" group "\t" level "\t" name "\t" note
@@ -48,7 +52,7 @@ function flush_test() {
 
 END {
 	flush_test()
-	if (seen != planned) {
+	if (seen + 0 != planned) {
 		print "fail\t" file " all\tMUST\t" file " ran to its end\tonly " seen + 0 " of " planned + 0 " tests reported"
 		exit 1
 	}
