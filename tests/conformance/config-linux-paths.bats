@@ -239,13 +239,13 @@ shared_rootfs() {
 # ---- Masked paths ----
 
 @test "config-linux.md maskedPaths: MUST mask a file so that it cannot be read" {
-	runs '.linux.maskedPaths = ["/data/file"] | sh("cat /data/file 2>/dev/null; true")'
-	prints ""
+	runs '.linux.maskedPaths = ["/data/file"] | sh("cat /data/file 2>/dev/null; echo done")'
+	prints done
 }
 
 @test "config-linux.md maskedPaths: MUST mask a directory so that it cannot be read" {
-	runs '.linux.maskedPaths = ["/data"] | sh("ls -A /data; cat /data/file 2>/dev/null; true")'
-	prints ""
+	runs '.linux.maskedPaths = ["/data"] | sh("ls -A /data; cat /data/file 2>/dev/null; echo done")'
+	prints done
 }
 
 @test "config-linux.md maskedPaths: MUST mask a directory so that nothing can be written there" {
@@ -254,8 +254,8 @@ shared_rootfs() {
 }
 
 @test "config-linux.md maskedPaths: MUST mask paths below the mounts" {
-	runs '.linux.maskedPaths = ["/proc/keys", "/proc/timer_list"] | sh("cat /proc/keys /proc/timer_list 2>/dev/null; true")'
-	prints ""
+	runs '.linux.maskedPaths = ["/proc/keys", "/proc/timer_list"] | sh("cat /proc/keys /proc/timer_list 2>/dev/null; echo done")'
+	prints done
 }
 
 @test "config-linux.md maskedPaths: MUST be absolute paths" {

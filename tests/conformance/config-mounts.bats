@@ -12,8 +12,8 @@ load lib/helpers
 }
 
 @test "config.md mounts: MUST be mounted in the listed order, a later one over an earlier one" {
-	runs 'tmpfs("/m/below"; []) | tmpfs("/m"; []) | sh("ls /m")'
-	prints ""
+	runs 'tmpfs("/m/below"; []) | tmpfs("/m"; []) | sh("ls /m; echo done")'
+	prints done
 }
 
 @test "config.md mounts.destination: MUST be a path inside the container" {

@@ -6,6 +6,7 @@ load lib/helpers
 # Every test here begins with this; runtimes without a features document are fine ("A runtime MAY provide ...").
 document() {
 	runtime features >"$T/features.json" 2>"$T/err" || skip "the runtime provides no features document"
+	[ "$(jq -r type "$T/features.json" 2>"$T/err")" = object ] || fail "features printed no JSON object" "$(said)"
 }
 
 # features FILTER: of the document.

@@ -108,12 +108,14 @@ succeed() {
 
 # report [FILTER [JQ-OPTION...]]: configure, run the probe, read its report into R.
 report() {
-	configure "${1:-.}" "${@:2}" && succeed && read_report "$T/out"
+	configure "${1:-.}" "${@:2}" && succeed && read_report "$T/out" || return
+	[ ${#R[@]} -gt 0 ] || fail "the container printed no report" "$(said)"
 }
 
-# runs FILTER [JQ-OPTION...]: configure, and the container must end with status 0; prints tells what it said.
+# runs FILTER [JQ-OPTION...]: configure; the container must say something and end with status 0; prints tells what it said.
 runs() {
-	configure "$@" && succeed
+	configure "$@" && succeed || return
+	[ -s "$T/out" ] || fail "the container printed nothing" "$(said)"
 }
 
 read_report() {
