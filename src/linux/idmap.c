@@ -92,7 +92,11 @@ static int deny_setgroups(pid_t pid, const struct idmap *map)
 
 int idmap_write(pid_t pid, const struct idmap *map, struct error *err)
 {
-	int ret = write_one(pid, "uid_map", "newuidmap", map->uids, map->uids_count, err);
+	int ret;
+
+	if (map->uids_count == 0 || map->gids_count == 0)
+		return error_set(err, EINVAL, "a user namespace needs both uid and gid mappings");
+	ret = write_one(pid, "uid_map", "newuidmap", map->uids, map->uids_count, err);
 
 	if (ret < 0)
 		return ret;

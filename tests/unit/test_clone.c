@@ -50,6 +50,7 @@ static void test_signal_and_poll(void **state)
 	options.exit_signal = 0; /* a parent that asks, and is not told */
 	pid = clone_process(&options, NULL);
 	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
 	}
@@ -94,6 +95,7 @@ static void test_stat_of_a_misleading_name(void **state)
 		(void)prctl(PR_SET_NAME, ") Z 1 (x) 9");
 		if (write(ready[1], "r", 1) != 1)
 			_exit(1);
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
 	}
@@ -191,6 +193,7 @@ static int check_join(void)
 	options.pidfd = &pidfd;
 	pid = clone_process(&options, &err);
 	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
 	}
@@ -240,6 +243,7 @@ static void test_copied_descriptor(void **state)
 	assert_int_equal(pipe2(channel, O_CLOEXEC), 0);
 	options.pidfd = &pidfd;
 	if (clone_process(&options, NULL) == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;;)
 			pause();
 	}
