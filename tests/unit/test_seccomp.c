@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "child.h"
 
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -73,7 +69,8 @@ static int under(const char *seccomp, int (*body)(void))
 	if (pid == 0) {
 		if (process_set_no_new_privileges(NULL) < 0 || seccomp_filter_load(&filter, NULL) < 0)
 			_exit(200);
-		_exit(body());
+		/* Sanitizers do more at _exit() than a filter may allow. */
+		(void)syscall(SYS_exit_group, body());
 	}
 	assert_int_equal(pidfd_wait(pidfd, 0, &status), 1);
 	seccomp_filter_free(&filter);
@@ -696,5 +693,7 @@ int main(void)
 		cmocka_unit_test(test_refused_installation),
 	};
 
+	if (kernel_is_hidden())
+		return CHILD_SKIP;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

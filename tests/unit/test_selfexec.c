@@ -135,5 +135,7 @@ int main(int argc, char *argv[], char *envp[])
 
 	if (argc > 1)
 		return copy_main(argv, envp);
+	if (kernel_is_hidden())
+		return CHILD_SKIP;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
