@@ -99,6 +99,9 @@ pid_t clone_process(const struct clone_options *options, struct error *err)
 
 	if (options->flags & (CLONE_VM | CLONE_THREAD))
 		return error_set(err, EINVAL, "cannot make a process that shares its parent's memory");
+	/* clone3(2): a sibling sends what its maker sends, and may not ask for it. */
+	if (options->flags & CLONE_PARENT)
+		arguments.exit_signal = 0;
 	if (options->pidfd) {
 		arguments.flags |= CLONE_PIDFD;
 		arguments.pidfd = (uint64_t)(uintptr_t)&pidfd;
