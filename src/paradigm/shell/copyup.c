@@ -110,14 +110,16 @@ static int copy_directory(int from, int to, int depth)
 	return -errno;
 }
 
-int copyup(int from, int to, struct error *err)
+int copyup(int from, int to, bool with_mode, bool with_owner, struct error *err)
 {
 	struct stat st;
 	int ret = copy_directory(from, to, 0);
 
-	if (ret == 0 && fstat(from, &st) == 0 &&
-	    ((fchownat(to, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) < 0 && errno != EINVAL) ||
-	     fchmodat(to, ".", st.st_mode & 07777, 0) < 0))
+	if (ret == 0 && fstat(from, &st) < 0)
+		ret = -errno;
+	if (ret == 0 && with_owner && fchownat(to, "", st.st_uid, st.st_gid, AT_EMPTY_PATH) < 0 && errno != EINVAL)
+		ret = -errno;
+	if (ret == 0 && with_mode && fchmodat(to, ".", st.st_mode & 07777, 0) < 0)
 		ret = -errno;
 	return ret < 0 ? error_errno(err, -ret, "cannot copy up into the tmpfs") : 0;
 }

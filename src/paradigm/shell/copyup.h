@@ -6,10 +6,12 @@
 #ifndef CAISSON_PARADIGM_SHELL_COPYUP_H
 #define CAISSON_PARADIGM_SHELL_COPYUP_H
 
+#include <stdbool.h>
+
 #include "base/error.h"
 
 /* Copies what is below from to to (both directory descriptors), with modes, owners, times, and links as links; sockets
- * are left out. Follows nothing. */
-int copyup(int from, int to, struct error *err);
+ * are left out. Follows nothing. The directory itself gets from's mode and owner where that is wanted. */
+int copyup(int from, int to, bool with_mode, bool with_owner, struct error *err);
 
 #endif

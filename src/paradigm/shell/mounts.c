@@ -132,6 +132,16 @@ static int mount_bind(struct inside *inside, size_t index, const struct mount_op
 	return ret == 0 ? mount_attach(source, target, err) : ret;
 }
 
+static bool has_option(const char *data, const char *start)
+{
+	while (data && !str_starts(data, start)) {
+		data = strchr(data, ',');
+		if (data)
+			data++;
+	}
+	return data != NULL;
+}
+
 /* A tmpfs that starts with what the image has there. */
 static int mount_copyup(struct inside *inside, const struct oci_mount *mount, const struct mount_options *parsed,
 			struct error *err)
@@ -147,7 +157,8 @@ static int mount_copyup(struct inside *inside, const struct oci_mount *mount, co
 	fs = mount_new(mount->type, mount->source, &writable, err);
 	if (fs < 0)
 		return fs;
-	ret = copyup(target, fs, err);
+	ret = copyup(target, fs, !has_option(parsed->data, "mode="),
+		     !has_option(parsed->data, "uid=") && !has_option(parsed->data, "gid="), err);
 	if (ret == 0 && (parsed->flags & MS_RDONLY))
 		ret = mount_set_attributes(fs, "", MOUNT_ATTR_RDONLY, 0, false, err);
 	if (ret == 0)
