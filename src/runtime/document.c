@@ -15,63 +15,11 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "runtime/internal.h"
+#include "runtime/members.h"
 
 #define STATE_NEW "state.json.new"
 
 enum { STATE_MAX = 1 << 20, INDENT_MAX = 8 };
-
-/* The members of an object, one after the other. */
-struct members {
-	struct str *out;
-	int indent, depth; /* indent 0: no white space */
-	bool filled;
-};
-
-static void new_line(struct members *members)
-{
-	if (members->indent)
-		str_printf(members->out, "\n%*s", members->indent * members->depth, "");
-}
-
-static void member_name(struct members *members, const char *name)
-{
-	if (members->filled)
-		str_append(members->out, ",");
-	members->filled = true;
-	new_line(members);
-	json_append_string(members->out, name);
-	str_append(members->out, members->indent ? ": " : ":");
-}
-
-/* A NULL text is left out. */
-static void member_text(struct members *members, const char *name, const char *text)
-{
-	if (!text)
-		return;
-	member_name(members, name);
-	json_append_string(members->out, text);
-}
-
-static void member_number(struct members *members, const char *name, uint64_t number)
-{
-	member_name(members, name);
-	str_printf(members->out, "%" PRIu64, number);
-}
-
-static void open_object(struct members *members)
-{
-	str_append(members->out, "{");
-	members->depth++;
-	members->filled = false;
-}
-
-static void close_object(struct members *members)
-{
-	members->depth--;
-	new_line(members);
-	str_append(members->out, "}");
-	members->filled = true;
-}
 
 static bool is_json(const struct str *text)
 {

@@ -156,6 +156,10 @@ char *container_state_json(const struct container *container, enum runtime_statu
 /* The same with the name of its owner, which runc's list has and its state has not. */
 char *container_describe(const struct container *container, enum runtime_status status, const char *owner, int indent);
 
+/* What the container has used, in the form of runc's `events` ("data" of type "stats"), one line; fresh memory owned by
+ * the caller.  What the host does not count is left out or 0. */
+int container_stats_json(struct runtime *runtime, struct container *container, char **json, struct error *err);
+
 /* The container's cgroup, opened.  -ENOENT when it has none. */
 int container_cgroup(struct runtime *runtime, const struct container *container, struct cgroup *cgroup,
 		     struct error *err);

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What a container has used, as runc's `events --stats` tells it (its
+ * types/events.go): names, order, and what is left out while it is 0 are part
+ * of what readers know.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "runtime/internal.h"
+#include "runtime/members.h"
+
+struct source {
+	const struct cgroup *cgroup;
+	bool v2;
+};
+
+static uint64_t read_number(const struct source *source, const char *controller, const char *file)
+{
+	uint64_t value = 0;
+
+	return cgroup_read_u64(source->cgroup, source->v2 ? "" : controller, file, &value, NULL) < 0 ? 0 : value;
+}
+
+static uint64_t read_key(const struct source *source, const char *controller, const char *file, const char *key)
+{
+	uint64_t value = 0;
+
+	return cgroup_read_key(source->cgroup, source->v2 ? "" : controller, file, key, &value, NULL) < 0 ? 0 : value;
+}
+
+static void if_any(struct members *members, const char *name, uint64_t number)
+{
+	if (number)
+		member_number(members, name, number);
+}
+
+/* "12 34 56\n" as an array; left out when there is no such file. */
+static void numbers(struct members *members, const struct source *source, const char *name, const char *controller,
+		    const char *file)
+{
+	cleanup_free char *text = NULL;
+	char *rest, *word;
+
+	if (source->v2 || cgroup_read(source->cgroup, controller, file, &text, NULL) < 0 ||
+	    text[strspn(text, " \n")] == 0)
+		return;
+	member_name(members, name);
+	str_append(members->out, "[");
+	rest = text;
+	for (int i = 0; (word = strsep(&rest, " \n"));) {
+		if (*word)
+			str_printf(members->out, "%s%" PRIu64, i++ ? "," : "", (uint64_t)strtoull(word, NULL, 10));
+	}
+	str_append(members->out, "]");
+}
+
+/* "0-2,4\n" as an array of each. */
+static void list(struct members *members, const struct source *source, const char *name, const char *file)
+{
+	cleanup_free char *text = NULL;
+	char *at;
+	bool any = false;
+
+	if (cgroup_read(source->cgroup, source->v2 ? "" : "cpuset", file, &text, NULL) < 0 || *text < '0' ||
+	    *text > '9')
+		return;
+	member_name(members, name);
+	str_append(members->out, "[");
+	for (at = text; *at >= '0' && *at <= '9'; at += *at == ',') {
+		unsigned long first = strtoul(at, &at, 10), last = *at == '-' ? strtoul(at + 1, &at, 10) : first;
+
+		for (; first <= last && last < 65536; first++, any = true)
+			str_printf(members->out, "%s%lu", any ? "," : "", first);
+	}
+	str_append(members->out, "]");
+}
+
+static void write_cpu(struct members *members, const struct source *source, const struct cgroup_stats *stats)
+{
+	member_name(members, "cpu");
+	open_object(members);
+	member_name(members, "usage");
+	open_object(members);
+	/* The sum of user and system time counts ticks only, where the kernel keeps it that way. */
+	if_any(members, "total", source->v2 ? stats->cpu_usage : read_number(source, "cpuacct", "cpuacct.usage"));
+	numbers(members, source, "percpu", "cpuacct", "cpuacct.usage_percpu");
+	numbers(members, source, "percpu_kernel", "cpuacct", "cpuacct.usage_percpu_sys");
+	numbers(members, source, "percpu_user", "cpuacct", "cpuacct.usage_percpu_user");
+	member_number(members, "kernel", stats->cpu_system);
+	member_number(members, "user", stats->cpu_user);
+	close_object(members);
+	member_name(members, "throttling");
+	open_object(members);
+	if_any(members, "periods", stats->cpu_periods);
+	if_any(members, "throttledPeriods", stats->cpu_throttled_periods);
+	if_any(members, "throttledTime", stats->cpu_throttled);
+	close_object(members);
+	close_object(members);
+}
+
+static void write_cpuset(struct members *members, const struct source *source)
+{
+	static const char *const files[] = { "mem_hardwall",	   "mem_exclusive",	 "memory_migrate",
+					     "memory_spread_page", "memory_spread_slab", "memory_pressure",
+					     "sched_load_balance" };
+	static const char unknown[] = "cpuset.sched_relax_domain_level";
+	cleanup_free char *level = NULL;
+	char file[64];
+
+	member_name(members, "cpuset");
+	open_object(members);
+	list(members, source, "cpus", source->v2 ? "cpuset.cpus.effective" : "cpuset.cpus");
+	member_number(members, "cpu_exclusive", source->v2 ? 0 : read_number(source, "cpuset", "cpuset.cpu_exclusive"));
+	list(members, source, "mems", source->v2 ? "cpuset.mems.effective" : "cpuset.mems");
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		(void)snprintf(file, sizeof(file), "cpuset.%s", files[i]);
+		member_number(members, files[i], source->v2 ? 0 : read_number(source, "cpuset", file));
+	}
+	member_name(members, "sched_relax_domain_level");
+	if (!source->v2)
+		(void)cgroup_read(source->cgroup, "cpuset", unknown, &level, NULL);
+	str_printf(members->out, "%ld", level ? strtol(level, NULL, 10) : 0);
+	close_object(members);
+}
+
+static void write_entry(struct members *members, const char *name, uint64_t limit, uint64_t usage, uint64_t max,
+			uint64_t failcnt)
+{
+	member_name(members, name);
+	open_object(members);
+	member_number(members, "limit", limit);
+	if_any(members, "usage", usage);
+	if_any(members, "max", max);
+	member_number(members, "failcnt", failcnt);
+	close_object(members);
+}
+
+static void write_v1_entry(struct members *members, const struct source *source, const char *name, const char *prefix)
+{
+	static const char *const files[] = { "limit_in_bytes", "usage_in_bytes", "max_usage_in_bytes", "failcnt" };
+	uint64_t values[4];
+	char file[64];
+
+	for (size_t i = 0; i < 4; i++) {
+		(void)snprintf(file, sizeof(file), "memory.%s%s", prefix, files[i]);
+		values[i] = read_number(source, "memory", file);
+	}
+	write_entry(members, name, values[0], values[1], values[2], values[3]);
+}
+
+/* Every line of memory.stat, "name number". */
+static void write_raw_memory(struct members *members, const struct source *source)
+{
+	cleanup_free char *text = NULL;
+	char *rest, *line;
+
+	if (cgroup_read(source->cgroup, source->v2 ? "" : "memory", "memory.stat", &text, NULL) < 0 || !*text)
+		return;
+	member_name(members, "raw");
+	open_object(members);
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		char *space = strchr(line, ' ');
+
+		if (!space)
+			continue;
+		*space = '\0';
+		member_number(members, line, strtoull(space + 1, NULL, 10));
+	}
+	close_object(members);
+}
+
+static void write_memory(struct members *members, const struct source *source)
+{
+	uint64_t usage, swap;
+
+	member_name(members, "memory");
+	open_object(members);
+	if_any(members, "cache", read_key(source, "memory", "memory.stat", source->v2 ? "file" : "cache"));
+	if (source->v2) {
+		/* As runc counts there: swap is memory and swap together, as in version 1. */
+		usage = read_number(source, "", "memory.current");
+		swap = read_number(source, "", "memory.swap.current");
+		write_entry(members, "usage", read_number(source, "", "memory.max"), usage,
+			    read_number(source, "", "memory.peak"), 0);
+		write_entry(members, "swap", read_number(source, "", "memory.swap.max"), swap ? swap + usage : usage, 0,
+			    0);
+		write_entry(members, "kernel", 0, 0, 0, 0);
+		write_entry(members, "kernelTCP", 0, 0, 0, 0);
+	} else {
+		write_v1_entry(members, source, "usage", "");
+		write_v1_entry(members, source, "swap", "memsw.");
+		write_v1_entry(members, source, "kernel", "kmem.");
+		write_v1_entry(members, source, "kernelTCP", "kmem.tcp.");
+	}
+	write_raw_memory(members, source);
+	close_object(members);
+}
+
+static void write_pids(struct members *members, const struct cgroup_stats *stats)
+{
+	member_name(members, "pids");
+	open_object(members);
+	if_any(members, "current", stats->pids_current);
+	if_any(members, "limit", stats->pids_limit == UINT64_MAX ? 0 : stats->pids_limit);
+	close_object(members);
+}
+
+static void block_entry(struct members *members, bool *any, const char *device, const char *op, uint64_t value)
+{
+	char *rest;
+	uint64_t major = strtoull(device, &rest, 10), minor = *rest == ':' ? strtoull(rest + 1, NULL, 10) : 0;
+
+	str_append(members->out, *any ? "," : "[");
+	*any = true;
+	open_object(members);
+	if_any(members, "major", major);
+	if_any(members, "minor", minor);
+	member_text(members, "op", op);
+	if_any(members, "value", value);
+	close_object(members);
+}
+
+/* v1: "8:0 Read 123" lines.  v2: "8:0 rbytes=1 wbytes=2 rios=3 wios=4": the key for each op. */
+static void write_block_list(struct members *members, const struct source *source, const char *name,
+			     const char *v1_file, const char *const v2_keys[2])
+{
+	static const char *const v2_ops[] = { "Read", "Write" };
+	cleanup_free char *text = NULL;
+	char *rest, *line;
+	bool any = false;
+
+	if (cgroup_read(source->cgroup, source->v2 ? "" : "blkio", source->v2 ? "io.stat" : v1_file, &text, NULL) < 0)
+		return;
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		char *word = strchr(line, ' ');
+
+		if (!word || *line < '0' || *line > '9')
+			continue;
+		if (!any)
+			member_name(members, name);
+		for (int i = 0; i < 2 && source->v2; i++) {
+			const char *value = strstr(word, v2_keys[i]);
+
+			if (value)
+				block_entry(members, &any, line, v2_ops[i],
+					    strtoull(value + strlen(v2_keys[i]), NULL, 10));
+		}
+		if (!source->v2) {
+			char *op = word + 1, *value = strchr(op, ' ');
+
+			if (value)
+				*value++ = '\0';
+			block_entry(members, &any, line, value ? op : NULL, strtoull(value ? value : op, NULL, 10));
+		}
+	}
+	if (any) {
+		str_append(members->out, "]");
+		members->filled = true;
+	}
+}
+
+static void write_block(struct members *members, const struct source *source)
+{
+	static const char *const bytes[] = { " rbytes=", " wbytes=" }, *const counts[] = { " rios=", " wios=" };
+
+	member_name(members, "blkio");
+	open_object(members);
+	write_block_list(members, source, "ioServiceBytesRecursive", "blkio.throttle.io_service_bytes_recursive",
+			 bytes);
+	write_block_list(members, source, "ioServicedRecursive", "blkio.throttle.io_serviced_recursive", counts);
+	close_object(members);
+}
+
+int container_stats_json(struct runtime *runtime, struct container *container, char **json, struct error *err)
+{
+	struct cgroup cgroup = CGROUP_INIT;
+	struct cgroup_stats stats = { 0 };
+	struct str text = STR_INIT;
+	struct members members = { .out = &text };
+	struct source source = { .cgroup = &cgroup };
+	int ret = container_cgroup(runtime, container, &cgroup, err);
+
+	if (ret < 0)
+		return ret;
+	source.v2 = runtime->cgroups.layout == CGROUP_V2;
+	ret = cgroup_stats_read(&cgroup, &stats, err);
+	if (ret == 0) {
+		open_object(&members);
+		write_cpu(&members, &source, &stats);
+		write_cpuset(&members, &source);
+		write_memory(&members, &source);
+		write_pids(&members, &stats);
+		write_block(&members, &source);
+		member_name(&members, "hugetlb");
+		str_append(&text, "{}");
+		member_name(&members, "intel_rdt");
+		str_append(&text, "{}");
+		member_name(&members, "network_interfaces");
+		str_append(&text, "null");
+		close_object(&members);
+		*json = str_take(&text);
+		if (!*json)
+			ret = error_errno(err, ENOMEM, "cannot write the statistics");
+	}
+	cgroup_stats_free(&stats);
+	cgroup_close(&cgroup);
+	return ret;
+}
