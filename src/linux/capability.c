@@ -148,3 +148,13 @@ int capability_apply(const struct capability_sets *sets, struct error *err)
 			(uintmax_t)sets->effective, (uintmax_t)sets->permitted, (uintmax_t)sets->inheritable);
 	return apply_ambient(sets->ambient, err);
 }
+
+uint64_t capability_own_permitted(void)
+{
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+	if (syscall(SYS_capget, &header, data) < 0)
+		return 0;
+	return data[0].permitted | (uint64_t)data[1].permitted << 32;
+}

@@ -28,6 +28,9 @@ int capability_count(void);
 /* All capabilities that the running kernel knows (/proc/sys/kernel/cap_last_cap semantics, by prctl). */
 uint64_t capability_known_mask(void);
 
+/* The calling thread's own permitted set; 0 when it cannot be read. */
+uint64_t capability_own_permitted(void);
+
 /* Drops everything outside bounding from the bounding set.  Needs CAP_SETPCAP in the user namespace. */
 int capability_drop_bounding(uint64_t bounding, struct error *err);
 

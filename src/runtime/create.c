@@ -305,7 +305,6 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 static void undo(struct creation *creation)
 {
 	struct container *container = creation->container;
-	cleanup_free char *state = NULL;
 
 	if (creation->shell.pid > 0)
 		shell_abort(&creation->shell);
@@ -316,9 +315,7 @@ static void undo(struct creation *creation)
 		return;
 	(void)container_remove_cgroup(creation->runtime, container, NULL);
 	(void)container_directory_remove(creation->runtime, container, NULL);
-	state = container_state_json(container, RUNTIME_STOPPED, 0);
-	if (state && container->spec.hooks.poststop.count)
-		(void)hooks_run(&container->spec.hooks.poststop, "poststop", state, NULL);
+	container_run_poststop(creation->runtime, container);
 }
 
 static int run_poststart(struct runtime *runtime, struct container *container, struct error *err)
@@ -355,6 +352,9 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		ret = complete(&creation, err);
 	if (ret == 0)
 		ret = add_listen_fds(&creation, err);
+	for (size_t i = 0; ret == 0 && i < container->spec.process.capabilities.unknown.count; i++)
+		container_warn(runtime, "ignoring the unknown capability %s",
+			       container->spec.process.capabilities.unknown.items[i]);
 	if (ret == 0)
 		ret = make_directory(&creation, id, config, size, err);
 	if (ret == 0)
@@ -434,5 +434,9 @@ int runtime_start(struct runtime *runtime, struct container *container, struct e
 		ret = run_poststart(runtime, container, err);
 	if (ret < 0)
 		(void)pidfd_kill(pidfd, SIGKILL);
+	/* A hook that failed ends the container's life, delete included; a program that cannot run leaves it stopped.
+	 */
+	if (ret == -EPROTO || ret == -ETIMEDOUT)
+		(void)runtime_delete(runtime, container, true, NULL);
 	return ret;
 }

@@ -32,6 +32,9 @@ int container_commit_state(const struct container *container, struct error *err)
 /* Fills in what it says; -ENOENT when there is none. */
 int container_read_state(struct container *container, struct error *err);
 
+/* lifecycle.c */
+void container_run_poststop(const struct runtime *runtime, const struct container *container);
+
 /* cgroups.c */
 /* Where the configuration wants the container's cgroup; sets cgroup_path (and cgroup_unit with systemd). */
 int container_choose_cgroup(struct runtime *runtime, struct container *container, struct error *err);

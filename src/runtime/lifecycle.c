@@ -78,11 +78,24 @@ static int kill_and_wait(struct runtime *runtime, struct container *container, s
 	return 0;
 }
 
+/* The document: a poststop hook that fails is worth a warning, and the remaining ones run all the same. */
+void container_run_poststop(const struct runtime *runtime, const struct container *container)
+{
+	const struct oci_hook_list *hooks = &container->spec.hooks.poststop;
+	cleanup_free char *state = hooks->count ? container_state_json(container, RUNTIME_STOPPED, 0) : NULL;
+
+	for (size_t i = 0; state && i < hooks->count; i++) {
+		struct oci_hook_list one = { .count = 1, .items = &hooks->items[i] };
+		struct error failure = ERROR_INIT;
+
+		if (hooks_run(&one, "poststop", state, &failure) < 0)
+			container_warn(runtime, "%s", failure.text);
+	}
+}
+
 int runtime_delete(struct runtime *runtime, struct container *container, bool force, struct error *err)
 {
 	enum runtime_status status;
-	cleanup_free char *state = NULL;
-	struct error failure = ERROR_INIT;
 	int ret = container_status(runtime, container, &status, err);
 
 	if (ret < 0)
@@ -97,12 +110,7 @@ int runtime_delete(struct runtime *runtime, struct container *container, bool fo
 		ret = container_directory_remove(runtime, container, err);
 	if (ret < 0)
 		return ret;
-	if (container->spec.hooks.poststop.count == 0)
-		return 0;
-	state = container_state_json(container, RUNTIME_STOPPED, 0);
-	/* The document: a poststop hook that fails is worth a warning, and the rest goes on. */
-	if (state && hooks_run(&container->spec.hooks.poststop, "poststop", state, &failure) < 0)
-		container_warn(runtime, "%s", failure.text);
+	container_run_poststop(runtime, container);
 	return 0;
 }
 

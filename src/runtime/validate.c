@@ -89,7 +89,8 @@ int container_validate(const struct oci_spec *spec, const char *rootfs, bool roo
 	struct stat st;
 	int ret;
 
-	if (!spec->process.set || spec->process.args.count == 0)
+	/* Without any process there is nothing to start, which start will say. */
+	if (spec->process.set && spec->process.args.count == 0)
 		return error_set(err, EINVAL, "process property must be non-empty: args must not be empty");
 	if (rootfs && stat(rootfs, &st) < 0)
 		return error_errno(err, errno, "invalid rootfs: %s", rootfs);

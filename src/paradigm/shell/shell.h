@@ -95,8 +95,8 @@ struct shell_exec_options {
 	const struct oci_spec *spec;	   /* of the container */
 	const struct oci_process *process; /* to run */
 	const struct paradigm *paradigm;
-	pid_t pid; /* the container's process 1 */
-	int pidfd; /* of the same */
+	pid_t pid;		/* the container's process 1 */
+	int pidfd;		/* of the same */
 	struct cgroup *cgroups; /* to run in, each with the hierarchies that it is for; none: stay in the caller's */
 	size_t cgroups_count;
 	const char *console_socket;
