@@ -20,6 +20,8 @@ void image_limits_default(struct image_limits *limits)
 		limits->unpacked_bytes = 64 * gibibyte;
 	if (limits->ratio == 0)
 		limits->ratio = 1000;
+	if (limits->ratio_from == 0)
+		limits->ratio_from = gibibyte;
 	if (limits->entries == 0)
 		limits->entries = 4000000;
 	if (limits->depth == 0)
@@ -138,7 +140,8 @@ static int check_limits(const struct inflate *inflate, struct error *err)
 	if (inflate->out > inflate->limits.unpacked_bytes)
 		return error_set(err, EFBIG, "unpacks to more than %llu bytes",
 				 (unsigned long long)inflate->limits.unpacked_bytes);
-	if (inflate->out > gibibyte && (inflate->out - gibibyte) / inflate->limits.ratio > inflate->in)
+	if (inflate->out > inflate->limits.ratio_from &&
+	    (inflate->out - inflate->limits.ratio_from) / inflate->limits.ratio > inflate->in)
 		return error_set(err, EFBIG, "unpacks to more than %llu times its size: a decompression bomb?",
 				 (unsigned long long)inflate->limits.ratio);
 	return 0;

@@ -604,7 +604,8 @@ static int extract_entry(struct extraction *x, const char *raw)
 	if (!*x->path)
 		return extract_root(x);
 	dir = open_parent(x, x->path, true, &name);
-	/* Below what this layer made a file or a dead link of, there is nothing to hide; umoci writes such whiteouts. */
+	/* Below what this layer made a file or a dead link of, there is nothing to hide; umoci writes such whiteouts.
+	 */
 	if (dir == -ENOTDIR && str_starts(name, WHITEOUT_PREFIX)) {
 		*x->err = ERROR_INIT;
 		return 0;

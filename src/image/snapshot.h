@@ -9,8 +9,10 @@
  * into the instance's mount namespace without it ever being seen in the host's.
  *
  * In a store that is rootless the caller must be root in a user namespace with
- * a mount namespace of its own; in any store, the store
- * and the layers are opened in the mount namespace in which they are mounted.
+ * a mount namespace of its own.  In any, the store, the layers and the upper
+ * directories must have been opened in the mount namespace in which
+ * image_snapshot_mount() is called: the kernel refuses layers of another one.
+ * Where its result is attached does not matter.
  */
 #ifndef CAISSON_IMAGE_SNAPSHOT_H
 #define CAISSON_IMAGE_SNAPSHOT_H

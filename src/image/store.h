@@ -32,7 +32,8 @@
 /* What a hostile archive may cost.  Every field 0: its default. */
 struct image_limits {
 	uint64_t unpacked_bytes; /* of one layer or archive, sparse files at full length; 64 GiB */
-	uint64_t ratio;		 /* unpacked : packed, counted beyond the first GiB; 1000 */
+	uint64_t ratio;		 /* unpacked : packed, counted beyond the first ratio_from bytes; 1000 */
+	uint64_t ratio_from;	 /* 1 GiB */
 	uint64_t entries;	 /* of one layer or archive; 4 million */
 	uint64_t depth;		 /* components of a path; 512 */
 };

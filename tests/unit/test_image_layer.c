@@ -585,6 +585,29 @@ static void test_compressed(void **state)
 	assert_int_equal(extract_bytes(f, &joined, diff_id), 0);
 }
 
+/* A megabyte of nothing packs into almost nothing: by ratio, and by size. */
+static void test_bomb(void **state)
+{
+	struct fixture *f = *state;
+	cleanup_str struct str tar = STR_INIT, bomb = STR_INIT;
+	char *zeros = calloc(1, 1 << 20);
+
+	tar_add(&tar, (struct tar_entry){ .name = "zeros", .data = zeros, .size = 1 << 20 });
+	free(zeros);
+	tar_end(&tar);
+	pack(&tar, archive_write_add_filter_zstd, &bomb);
+	assert_true(bomb.length < 1000);
+	assert_int_equal(extract_bytes(f, &bomb, NULL), 0);
+	f->store.limits = (struct image_limits){ .ratio = 100, .ratio_from = 100000 };
+	assert_int_equal(extract_bytes(f, &bomb, NULL), -EFBIG);
+	assert_non_null(strstr(f->err.text, "bomb"));
+	f->store.limits = (struct image_limits){ .unpacked_bytes = 1000000 };
+	assert_int_equal(extract_bytes(f, &bomb, NULL), -EFBIG);
+	/* the same bytes without compression are no bomb */
+	f->store.limits = (struct image_limits){ .ratio = 100, .ratio_from = 100000 };
+	assert_int_equal(extract_bytes(f, &tar, NULL), 0);
+}
+
 static void test_broken(void **state)
 {
 	struct fixture *f = *state;
@@ -696,6 +719,7 @@ int main(void)
 		TEST(test_depth_by_links),
 		TEST(test_limits),
 		TEST(test_compressed),
+		TEST(test_bomb),
 		TEST(test_broken),
 		TEST(test_swapped_parents),
 		TEST(test_interrupted),

@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -535,7 +536,64 @@ static void test_killed(void **state)
 	assert_store(f, 1, 3, 1);
 }
 
-/* Half of what it left in the store itself has no name, and prune finds it. */
+/* Whatever is in the index is whole: it opens, its blobs are there, its layers can be mounted. */
+static void assert_whole(struct fixture *f)
+{
+	struct oci_index index;
+	struct image *images;
+	size_t total;
+
+	assert_ok(f, store_index_read(&f->store, &index, &f->err));
+	assert_ok(f, image_list(&f->store, &images, &total, &f->err));
+	assert_int_equal(total, index.manifests_count);
+	for (size_t i = 0; i < total; i++) {
+		cleanup_close int layer = store_blob_open(&f->store, images[i].manifest.layers[0].digest, NULL,
+							  &f->err);
+		char path[STORE_PATH_MAX];
+
+		assert_true(layer >= 0);
+		store_snapshot_path(images[i].chain_ids[0], path);
+		assert_int_equal(faccessat(f->store.fd, path, F_OK, 0), 0);
+		assert_int_equal(images[i].size, strlen("content 00"));
+	}
+	image_list_free(images, total);
+	oci_index_free(&index);
+}
+
+/* Killed after a time that differs, among imports and removals. */
+static void test_killed_anywhere(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+
+	for (int round = 0; round < 60; round++) {
+		const struct timespec delay = { .tv_nsec = 100000L + round * 83000L };
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			struct image_report report = IMAGE_REPORT_INIT;
+			char name[32], text[32];
+
+			for (int i = 0;; i = (i + 1) % 20) {
+				(void)snprintf(name, sizeof(name), "n%d", i);
+				(void)snprintf(text, sizeof(text), "content %02d", i);
+				(void)import_text(f, name, text, NULL);
+				if (i % 3 == 0)
+					(void)image_remove(&f->store, name, 0, &report, &f->err);
+			}
+		}
+		assert_int_equal(nanosleep(&delay, NULL), 0);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_whole(f);
+	}
+	assert_ok(f, import_text(f, "after", "content 99", NULL));
+	assert_ok(f, image_prune(&f->store, IMAGE_PRUNE_ALL, &f->report, &f->err));
+	assert_store(f, 0, 0, 0);
+}
+
+/* Half of what it left
+ in the store itself has no name, and prune finds it. */
 static void test_nameless_content(void **state)
 {
 	struct fixture *f = *state;
@@ -666,6 +724,7 @@ int main(void)
 		TEST(test_shared_layer),
 		TEST(test_damaged_store),
 		TEST(test_killed),
+		TEST(test_killed_anywhere),
 		TEST(test_nameless_content),
 		TEST(test_parallel),
 		TEST(test_full_disk),
