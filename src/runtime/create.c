@@ -100,10 +100,22 @@ static int read_config(struct creation *creation, char **config, size_t *size, s
 	return ret < 0 ? ret : oci_spec_parse(*config, *size, &container->spec, err);
 }
 
+/* A terminal needs somebody who gets its other end. */
+static int check_console(const struct oci_process *process, const struct runtime_create_options *options,
+			 struct error *err)
+{
+	if (process->terminal && !options->keep_console && !options->console_socket)
+		return error_set(err, EINVAL, "cannot allocate tty if runc will detach without setting console socket");
+	if (!process->terminal && options->console_socket)
+		return error_set(err, EINVAL, "cannot use console socket if runc will not detach or allocate tty");
+	return 0;
+}
+
 static int complete(struct creation *creation, struct error *err)
 {
 	struct container *container = creation->container;
 	const char *root = container->spec.root.path;
+	int ret;
 
 	if (!root && creation->options->rootfs_fd < 0)
 		return error_set(err, EINVAL, "root.path is not set");
@@ -112,6 +124,9 @@ static int complete(struct creation *creation, struct error *err)
 	container->owner = geteuid();
 	if (!container->rootfs || !container->created)
 		return error_errno(err, ENOMEM, "cannot create container");
+	ret = check_console(&container->spec.process, creation->options, err);
+	if (ret < 0)
+		return ret;
 	return container_validate(&container->spec, creation->options->rootfs_fd >= 0 ? NULL : container->rootfs,
 				  creation->runtime->rootless, err);
 }
@@ -155,6 +170,27 @@ static int make_directory(struct creation *creation, const char *id, const char 
 	fd = openat(container->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	ret = fd < 0 ? -errno : file_write_all(fd, config, size);
 	return ret < 0 ? error_errno(err, -ret, "cannot write %s/config.json", container->dir) : 0;
+}
+
+int container_make_empty(struct runtime *runtime, const char *id, const char *bundle, struct container *container,
+			 struct error *err)
+{
+	struct runtime_create_options options = RUNTIME_CREATE_OPTIONS_INIT;
+	struct creation creation = { .runtime = runtime, .container = container, .options = &options };
+	cleanup_free char *config = NULL;
+	size_t size;
+	int ret;
+
+	options.bundle = bundle;
+	*container = (struct container){ .dir_fd = -1 };
+	ret = container_id_is_valid(id) ? 0 : error_set(err, EINVAL, "invalid container ID format: \"%s\"", id);
+	if (ret == 0)
+		ret = read_config(&creation, &config, &size, err);
+	/* Its terminal, if it had one, is in the image. */
+	container->spec.process.terminal = false;
+	if (ret == 0)
+		ret = complete(&creation, err);
+	return ret < 0 ? ret : make_directory(&creation, id, config, size, err);
 }
 
 static int make_cgroup(struct creation *creation, struct error *err)

@@ -35,6 +35,10 @@ int container_read_state(struct container *container, struct error *err);
 /* lifecycle.c */
 void container_run_poststop(const struct runtime *runtime, const struct container *container);
 
+/* create.c: a container's directory with its configuration, locked, and nothing else of it. */
+int container_make_empty(struct runtime *runtime, const char *id, const char *bundle, struct container *container,
+			 struct error *err);
+
 /* cgroups.c */
 /* Where the configuration wants the container's cgroup; sets cgroup_path (and cgroup_unit with systemd). */
 int container_choose_cgroup(struct runtime *runtime, struct container *container, struct error *err);

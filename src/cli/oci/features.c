@@ -8,6 +8,8 @@
 #include "linux/mount.h"
 #include "spec/generate.h"
 
+enum { OPTIONS_MAX = 128 };
+
 const char oci_features_details[] =
 	"   Prints what this program can do, whatever the machine it runs on (features.md of the\n"
 	"specification).\n"
@@ -21,12 +23,13 @@ int oci_features(struct cli *cli, int argc, char **argv)
 {
 	const struct scmp_version *seccomp = seccomp_version();
 	char seccomp_text[40] = "";
-	struct oci_features features = { .mount_options = NULL,
+	const char *options[OPTIONS_MAX + 1] = { NULL };
+	struct oci_features features = { .mount_options = options,
 					 .seccomp = true,
 					 .apparmor = true,
 					 .selinux = true,
 					 .intel_rdt = false,
-					 .net_devices = true,
+					 .net_devices = false,
 					 .memory_policy = true,
 					 .systemd = true,
 					 .systemd_user = false,
@@ -37,6 +40,8 @@ int oci_features(struct cli *cli, int argc, char **argv)
 	struct error err = ERROR_INIT;
 	int code;
 
+	for (size_t i = 0; i < OPTIONS_MAX && mount_option_name(i); i++)
+		options[i] = mount_option_name(i);
 	if (!oci_arguments(cli, NULL, 0, 0, &argc, &argv, &code))
 		return code;
 	if (seccomp)

@@ -15,25 +15,25 @@ struct launch {
 	int64_t preserve_fds;
 };
 
-#define LAUNCH_OPTIONS                                                                       \
+#define LAUNCH_OPTIONS                                                                                       \
 	OPT_VALUE(OPTION_STRING, "bundle", 'b', "dir", "dir", struct launch, bundle,                         \
-		  "the bundle directory (default: the current one)"),                                      \
+		  "the bundle directory (default: the current one)"),                                        \
 		OPT_VALUE(OPTION_STRING, "console-socket", 0, "path", "file", struct launch, console_socket, \
-			  "AF_UNIX socket that gets the master end of the console's pseudoterminal"),      \
+			  "AF_UNIX socket that gets the master end of the console's pseudoterminal"),        \
 		OPT_VALUE(OPTION_STRING, "pid-file", 0, "file", "file", struct launch, pid_file,             \
-			  "file that gets the process id"),                                                \
+			  "file that gets the process id"),                                                  \
 		OPT_SWITCH("no-pivot", 0, struct launch, no_pivot,                                           \
 			   "do not use pivot_root, for a root file system on a ramdisk")
 
-#define LAUNCH_CREATE_OPTIONS                                                                        \
-	LAUNCH_OPTIONS,                                                                              \
+#define LAUNCH_CREATE_OPTIONS                                                                                        \
+	LAUNCH_OPTIONS,                                                                                              \
 		OPT_VALUE(OPTION_STRING, "pidfd-socket", 0, "path", "file", struct launch, pidfd_socket,             \
-			  "AF_UNIX socket that gets a pidfd of the container process"),                            \
+			  "AF_UNIX socket that gets a pidfd of the container process"),                              \
 		OPT_SWITCH("no-new-keyring", 0, struct launch, no_new_keyring, "keep the caller's session keyring"), \
 		OPT_INT("preserve-fds", 0, "n", struct launch, preserve_fds,                                         \
 			"pass N more descriptors to the container (stdio + $LISTEN_FDS + N in total)")
 
-#define LAUNCH_RUN_OPTIONS                                                                            \
+#define LAUNCH_RUN_OPTIONS                                                                                            \
 	OPT_SWITCH("detach", 'd', struct launch, detach, "leave once the process runs, and do not wait for its end"), \
 		OPT_SWITCH("no-subreaper", 0, struct launch, no_subreaper,                                            \
 			   "do not become the parent of what the container's processes leave behind")
