@@ -6,24 +6,6 @@ load lib/helpers
 
 # ---- Cgroups path ----
 
-# in_cgroup PATH: the created container is there in every hierarchy that it was put in by name (at least one).
-in_cgroup() {
-	local controllers path found=no hierarchy
-	while IFS=: read -r hierarchy controllers path; do
-		case $CF_LAYOUT,$hierarchy,$controllers in
-		v2,0,*) [ "$path" = "$1" ] || fail "it is in $path, should be in $1" || return ;;
-		v2,*) continue ;; # hierarchies that exist, but are not to be seen here
-		*,memory | *,pids | *,cpu | *,cpu,cpuacct | *,freezer | *,blkio)
-			# The document leaves it to the runtime which controllers without a limit are attached to.
-			[[ "$path" == *"$ID"* ]] || continue
-			[ "$path" = "$1" ] || fail "$controllers: it is in $path, should be in $1" || return ;;
-		*) continue ;;
-		esac
-		found=yes
-	done <"/proc/$PID/cgroup"
-	[ $found = yes ]
-}
-
 @test "config-linux.md cgroupsPath: MUST be relative to the cgroups mount point when it is absolute" {
 	created ".linux.cgroupsPath = \"$CF_CGROUP/$ID.abs/deep\""
 	in_cgroup "$CF_CGROUP/$ID.abs/deep"

@@ -161,10 +161,8 @@ stopped() {
 }
 
 @test "runtime.md create: MUST apply all properties except process: cgroupsPath" {
-	local controller=pids
 	created
-	[ "$CF_LAYOUT" = v2 ] && controller=''
-	[[ $(cgroup_dir "$controller" "$PID") == *"$CF_CGROUP/$ID" ]] || fail "it is in $(cgroup_dir "$controller" "$PID")"
+	in_cgroup "$CF_CGROUP/$ID"
 }
 
 @test "runtime.md create: MUST NOT be affected by later changes of config.json" {

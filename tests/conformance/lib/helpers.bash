@@ -155,13 +155,13 @@ state() {
 
 # becomes STATUS: waits until the container has this status.
 becomes() {
-	local now try
+	local try text=''
 	for try in {1..60}; do
-		now=$(state .status) || true
-		[ "$now" = "$1" ] && return
-		sleep 0.05
+		text=$(runtime state "$ID" 2>"$T/state.err") || true
+		[[ $text =~ \"status\":\ *\"$1\" ]] && return
+		sleep 0.04
 	done
-	fail "status is '$now' after $try looks, not '$1'"
+	fail "the state after $try looks, which should be $1: $text"
 }
 
 # refuses FILTER [JQ-OPTION...]: create must generate an error, and must not leave a container.
@@ -335,6 +335,20 @@ cgroup_dir() {
 		read -r _ _ _ _ mount _ <<<"$line"
 	done </proc/self/mountinfo
 	[ -n "$mount" ] && printf '%s\n' "$mount$path"
+}
+
+# in_cgroup PATH: the created container is there in every hierarchy that it was moved in, at least one.  "Runtimes MAY attach
+# the container process to additional cgroup controllers beyond those necessary": where it is left in the cgroup of its
+# caller does not count.
+in_cgroup() {
+	local hierarchy controllers path found=no
+	while IFS=: read -r hierarchy controllers path; do
+		[ "$CF_LAYOUT" != v2 ] || [ "$hierarchy" = 0 ] || continue
+		grep -qxF "$hierarchy:$controllers:$path" /proc/self/cgroup && continue
+		[ "$path" = "$1" ] || fail "${controllers:-v2}: it is in $path, should be in $1" || return
+		found=yes
+	done <"/proc/$PID/cgroup"
+	[ $found = yes ] || fail "it is in no cgroup of its own"
 }
 
 # needs_controller NAME: skips where the layout in use does not have it.
