@@ -120,14 +120,14 @@ static int no_such_image(const char *what, struct error *err)
 	return error_set(err, ENOENT, "No such image: %.200s", what);
 }
 
-/* By name, and digest if one was given.  The digest of the manifest, or NULL. */
-static const char *find_name(const struct oci_index *index, const char *what)
+/* By name, and digest if one was given.  Its place in the index, or the index's length. */
+static size_t find_name(const struct oci_index *index, const char *what)
 {
 	struct image_reference reference;
 	char full[FULL_MAX];
 
 	if (image_reference_parse(what, &reference, NULL) < 0)
-		return NULL;
+		return index->manifests_count;
 	image_reference_full(&reference, full);
 	for (size_t i = 0; i < index->manifests_count; i++) {
 		const char *name = store_descriptor_name(&index->manifests[i]), *digest = index->manifests[i].digest;
@@ -135,60 +135,67 @@ static const char *find_name(const struct oci_index *index, const char *what)
 		if (!name || (*reference.digest && strcmp(digest, reference.digest) != 0))
 			continue;
 		if (strcmp(name, full) == 0)
-			return digest;
+			return i;
 		/* name@digest: whatever the tag. */
 		if (*reference.digest && !*reference.tag && str_starts(name, reference.name) &&
 		    name[strlen(reference.name)] == ':')
-			return digest;
+			return i;
 	}
-	return NULL;
+	return index->manifests_count;
 }
 
-/* By id or the beginning of one: *digest is the manifest's, NULL when there is none. */
-static int find_id(struct image_store *store, const struct oci_index *index, const char *what, const char **digest,
+static bool seen_before(const struct oci_index *index, size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (strcmp(index->manifests[i].digest, index->manifests[at].digest) == 0)
+			return true;
+	return false;
+}
+
+/* By id or the beginning of one: *place in the index, or its length when there is none. */
+static int find_id(struct image_store *store, const struct oci_index *index, const char *what, size_t *place,
 		   struct error *err)
 {
 	const char *hex = str_starts(what, "sha256:") ? what + 7 : what;
-	size_t length = strlen(hex);
+	size_t length = strlen(hex), found = index->manifests_count;
 
-	*digest = NULL;
+	*place = found;
 	if (length == 0 || length > 64 || strspn(hex, "0123456789abcdef") != length)
 		return 0;
 	for (size_t i = 0; i < index->manifests_count; i++) {
-		const char *candidate = index->manifests[i].digest;
-		struct image image;
+		struct image image = { .names_count = 0 };
+		bool fits;
 
-		if ((*digest && strcmp(*digest, candidate) == 0) ||
-		    open_manifest(store, index, candidate, &image, NULL) < 0)
+		if (seen_before(index, i) || open_manifest(store, index, index->manifests[i].digest, &image, NULL) < 0)
 			continue;
-		if (strncmp(image.id + 7, hex, length) == 0) {
-			if (*digest && length == 64) {
-				/* Two manifests of one image, with its layers packed in two ways: either will do. */
-			} else if (*digest) {
-				image_close(&image);
-				return error_set(err, EEXIST, "image id \"%s\" is ambiguous; give more of it", what);
-			} else {
-				*digest = candidate;
-			}
-		}
+		fits = strncmp(image.id + 7, hex, length) == 0;
 		image_close(&image);
+		/* Two manifests of one image, with its layers packed in two ways: either will do. */
+		if (!fits || (found < index->manifests_count && length == 64))
+			continue;
+		if (found < index->manifests_count)
+			return error_set(err, EEXIST, "image id \"%s\" is ambiguous; give more of it", what);
+		found = i;
 	}
+	*place = found;
 	return 0;
 }
 
 int image_open(struct image_store *store, const char *what, struct image *image, struct error *err)
 {
 	struct oci_index index;
-	const char *digest;
+	size_t place;
 	int ret = store_index_read(store, &index, err);
 
 	if (ret < 0)
 		return ret;
-	digest = find_name(&index, what);
-	if (!digest)
-		ret = find_id(store, &index, what, &digest, err);
+	place = find_name(&index, what);
+	if (place == index.manifests_count)
+		ret = find_id(store, &index, what, &place, err);
 	if (ret == 0)
-		ret = digest ? open_manifest(store, &index, digest, image, err) : no_such_image(what, err);
+		ret = place < index.manifests_count
+			      ? open_manifest(store, &index, index.manifests[place].digest, image, err)
+			      : no_such_image(what, err);
 	oci_index_free(&index);
 	return ret;
 }
@@ -231,14 +238,6 @@ static int newest_first(const void *left, const void *right)
 	return strcmp(((const struct image *)left)->id, ((const struct image *)right)->id);
 }
 
-static bool seen_before(const struct oci_index *index, size_t at)
-{
-	for (size_t i = 0; i < at; i++)
-		if (strcmp(index->manifests[i].digest, index->manifests[at].digest) == 0)
-			return true;
-	return false;
-}
-
 int image_list(struct image_store *store, struct image **images, size_t *count, struct error *err)
 {
 	struct oci_index index;
@@ -249,8 +248,10 @@ int image_list(struct image_store *store, struct image **images, size_t *count, 
 	if (ret < 0)
 		return ret;
 	*images = calloc(index.manifests_count + 1, sizeof(**images));
-	if (!*images)
-		ret = no_memory(err);
+	if (!*images) {
+		oci_index_free(&index);
+		return no_memory(err);
+	}
 	/* One damaged image must not hide the others; using it by name tells what is wrong. */
 	for (size_t i = 0; ret == 0 && i < index.manifests_count; i++)
 		if (!seen_before(&index, i) &&
@@ -286,7 +287,7 @@ int image_tag(struct image_store *store, const char *what, const char *name, str
 	cleanup_close int content = store_lock(store, STORE_CONTENT, LOCK_SH, err), blob = -1;
 	struct image_reference reference;
 	struct tag_edit edit = { .manifest = { .media_type = OCI_MEDIA_MANIFEST } };
-	struct image image;
+	struct image image = { .names_count = 0 };
 	char full[FULL_MAX];
 	int ret;
 

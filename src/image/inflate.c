@@ -62,15 +62,20 @@ static la_ssize_t read_packed(struct archive *archive, void *context, const void
 	return count;
 }
 
+static const char *words(struct archive *archive)
+{
+	const char *text = archive_error_string(archive);
+
+	return text ? text : "unknown error";
+}
+
 static int broken(struct inflate *inflate, struct error *err)
 {
-	const char *why = archive_error_string(inflate->archive);
-
 	if (inflate->failure.code)
 		return error_set(err, inflate->failure.code, "%s", inflate->failure.text);
 	if (archive_errno(inflate->archive) == ENOMEM)
 		return error_errno(err, ENOMEM, "cannot decompress");
-	return error_set(err, EINVAL, "cannot decompress: %s", why ? why : "unknown error");
+	return error_set(err, EINVAL, "cannot decompress: %s", words(inflate->archive));
 }
 
 static int choose(struct inflate *inflate, struct error *err)
@@ -192,13 +197,11 @@ static la_ssize_t read_inflated(struct archive *tar, void *context, const void *
 
 int inflate_tar_error(struct inflate *inflate, struct archive *tar, struct error *err)
 {
-	const char *why = archive_error_string(tar);
-
 	if (inflate->tar_failure.code)
 		return error_set(err, inflate->tar_failure.code, "%s", inflate->tar_failure.text);
 	if (archive_errno(tar) == ENOMEM)
 		return error_errno(err, ENOMEM, "cannot read archive");
-	return error_set(err, EINVAL, "broken tar archive: %s", why ? why : "unknown error");
+	return error_set(err, EINVAL, "broken tar archive: %s", words(tar));
 }
 
 int inflate_tar(struct inflate *inflate, struct archive **tar, struct error *err)

@@ -144,7 +144,7 @@ static int take_parts(struct load *load, const struct oci_manifest *manifest, st
 static int load_manifest(struct load *load, const struct oci_descriptor *descriptor, const char *text, size_t size,
 			 const char *name, struct error *err)
 {
-	struct oci_image_config config;
+	struct oci_image_config config = { .created = NULL };
 	struct oci_manifest manifest;
 	char full[FULL_MAX];
 	int ret = full_name(load, name, full, err);
@@ -218,9 +218,9 @@ static int load_descriptor(struct load *load, const struct oci_descriptor *descr
 			   struct error *err)
 {
 	cleanup_free char *text = NULL;
-	enum oci_document kind;
+	enum oci_document kind = OCI_DOCUMENT_MANIFEST;
 	struct oci_index index;
-	size_t size;
+	size_t size = 0;
 	int ret = source_blob(&load->source, descriptor, err), file;
 
 	if (ret == 0)
@@ -263,10 +263,11 @@ static int load_layout(struct load *load, struct error *err)
 		return error_wrap(err, "index.json");
 	ret = load_index(load, &index, NULL, 0, err);
 	oci_index_free(&index);
-	if (ret == 0 && load->loaded_count == 0)
-		return *load->others ? error_set(err, ENOENT, "no image for %s/%s in it, only for %s",
-						 load->platform.os, load->platform.architecture, load->others)
-				     : error_set(err, ENOENT, "no image in it");
+	if (ret == 0 && load->loaded_count == 0 && *load->others)
+		ret = error_set(err, ENOENT, "no image for %s/%s in it, only for %s", load->platform.os,
+				load->platform.architecture, load->others);
+	else if (ret == 0 && load->loaded_count == 0)
+		ret = error_set(err, ENOENT, "no image in it");
 	return ret;
 }
 
@@ -344,7 +345,7 @@ static int load_docker_image(struct load *load, const struct docker_archive_imag
 {
 	struct oci_manifest manifest = { .config = { .media_type = OCI_MEDIA_CONFIG } };
 	struct oci_descriptor descriptor;
-	struct oci_image_config config;
+	struct oci_image_config config = { .created = NULL };
 	cleanup_free char *text = NULL;
 	size_t size;
 	int ret, file = source_file(&load->source, image->config, err);

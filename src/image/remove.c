@@ -116,7 +116,7 @@ static int mark_document(const struct image_store *store, struct marks *marks, c
 			 struct error *err)
 {
 	cleanup_free char *text = NULL;
-	enum oci_document kind;
+	enum oci_document kind = OCI_DOCUMENT_MANIFEST;
 	size_t size;
 	int ret = store_blob_read(store, digest, &text, &size, err);
 
@@ -152,8 +152,8 @@ static void read_lease(const struct image_store *store, const char *id, char dig
 static int mark_roots(const struct image_store *store, struct marks *marks, struct error *err)
 {
 	struct oci_index index;
-	char **ids, digest[OCI_DIGEST_MAX];
-	size_t count;
+	char **ids = NULL, digest[OCI_DIGEST_MAX];
+	size_t count = 0;
 	int ret = store_index_read(store, &index, err);
 
 	if (ret < 0)

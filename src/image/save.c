@@ -69,11 +69,9 @@ static la_ssize_t write_archive(struct archive *tar, void *context, const void *
 
 static int tar_failed(const struct save *save, struct error *err)
 {
-	const char *why = archive_error_string(save->tar);
-
 	if (save->failure.code)
 		return error_set(err, save->failure.code, "%s", save->failure.text);
-	return error_set(err, EIO, "cannot write archive: %s", why ? why : "unknown error");
+	return error_set(err, EIO, "cannot write archive: %s", archive_error_string(save->tar));
 }
 
 /* 1 if path is in the archive already; else notes that it will be. */
