@@ -126,6 +126,13 @@ static int take_over_stale(struct runtime *runtime, const char *id, struct error
 	return ret == -ENOENT ? 0 : ret;
 }
 
+int runtime_sweep(struct runtime *runtime, const char *id, struct error *err)
+{
+	int ret = container_id_is_valid(id) ? take_over_stale(runtime, id, err) : -EINVAL;
+
+	return ret == -EEXIST || ret == -EINVAL ? 0 : ret;
+}
+
 int container_directory_make(struct runtime *runtime, const char *id, struct container *container, struct error *err)
 {
 	cleanup_free char *dir = NULL;
