@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The user's side of stdio: see client.h. */
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "engine/client.h"
+#include "linux/tty.h"
+
+enum { KEYS_MAX = 16 };
+
+struct attachment {
+	struct instance *instance;
+	const struct attach_options *options;
+	int client, signals, input;
+	unsigned char keys[KEYS_MAX];
+	size_t keys_count, keys_matched;
+	struct monitor_exit *ended;
+	bool over, detached;
+};
+
+/* "ctrl-p", "a", "ctrl-@" ... one word of length bytes. */
+static int parse_key(const char *word, size_t length)
+{
+	static const char specials[] = "@[\\]^_";
+
+	if (length == 1)
+		return (unsigned char)*word;
+	if (length != 6 || strncasecmp(word, "ctrl-", 5) != 0)
+		return -EINVAL;
+	if (isalpha((unsigned char)word[5]))
+		return tolower((unsigned char)word[5]) - 'a' + 1;
+	return strchr(specials, word[5]) ? word[5] & 0x1f : -EINVAL;
+}
+
+int attach_parse_keys(const char *text, unsigned char keys[static KEYS_MAX], size_t *count, struct error *err)
+{
+	*count = 0;
+	while (*text) {
+		size_t length = strcspn(text, ",");
+		int key = parse_key(text, length);
+
+		if (key < 0 || *count == KEYS_MAX)
+			return error_set(
+				err, EINVAL,
+				"invalid detach keys: '%s'; write them like ctrl-p,ctrl-q: letters, or ctrl- and "
+				"one of a-z @ [ ] \\ ^ _",
+				text);
+		keys[(*count)++] = (unsigned char)key;
+		text += length + (text[length] == ',');
+	}
+	return 0;
+}
+
+static int send_frame(int client, char type, const void *data, size_t size)
+{
+	struct monitor_frame frame = { .type = type };
+	ssize_t sent;
+
+	memcpy(frame.data, data, size);
+	do
+		sent = send(client, &frame, 1 + size, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	return sent < 0 ? -errno : 0;
+}
+
+static void send_size(const struct attachment *self)
+{
+	unsigned rows, columns;
+	struct monitor_size size;
+
+	if (!self->options->tty || tty_get_size(self->options->input, &rows, &columns) < 0 || rows == 0)
+		return;
+	size = (struct monitor_size){ .rows = (uint16_t)rows, .columns = (uint16_t)columns };
+	(void)send_frame(self->client, MONITOR_RESIZE, &size, sizeof(size));
+}
+
+/*
+ * Looks for the detach keys; what may be their beginning is held back and goes with what comes next.  Returns how many
+ * bytes are in out, which must have room for count and KEYS_MAX more.
+ */
+static size_t filter_keys(struct attachment *self, const unsigned char *in, size_t count, unsigned char *out)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < count && !self->detached; i++) {
+		if (in[i] == self->keys[self->keys_matched]) {
+			self->keys_matched++;
+			self->detached = self->keys_matched == self->keys_count;
+			continue;
+		}
+		memcpy(out + used, self->keys, self->keys_matched);
+		used += self->keys_matched;
+		self->keys_matched = 0;
+		if (in[i] == self->keys[0])
+			self->keys_matched = 1;
+		else
+			out[used++] = in[i];
+	}
+	return used;
+}
+
+static int pass_input(struct attachment *self)
+{
+	unsigned char bytes[MONITOR_DATA_MAX - KEYS_MAX], filtered[MONITOR_DATA_MAX];
+	ssize_t count = read(self->input, bytes, sizeof(bytes));
+	size_t size = count > 0 ? (size_t)count : 0;
+
+	if (count < 0 && (errno == EINTR || errno == EAGAIN))
+		return 0;
+	if (count <= 0) {
+		self->input = -1;
+		return send_frame(self->client, MONITOR_INPUT_END, "", 0);
+	}
+	if (!self->keys_count)
+		return send_frame(self->client, MONITOR_INPUT, bytes, size);
+	size = filter_keys(self, bytes, size, filtered);
+	self->over = self->detached;
+	return size ? send_frame(self->client, MONITOR_INPUT, filtered, size) : 0;
+}
+
+static int pass_output(struct attachment *self, struct error *err)
+{
+	struct monitor_frame frame;
+	ssize_t count = recv(self->client, &frame, sizeof(frame), 0);
+	int to, ret = 0;
+
+	if (count < 0 && errno == EINTR)
+		return 0;
+	if (count <= 0) {
+		self->over = true;
+		return 0;
+	}
+	if (frame.type == MONITOR_EXIT && count >= (ssize_t)(1 + sizeof(*self->ended))) {
+		memcpy(self->ended, frame.data, sizeof(*self->ended));
+		self->over = true;
+		return 1;
+	}
+	to = frame.type == MONITOR_OUTPUT   ? self->options->output
+	     : frame.type == MONITOR_ERRORS ? self->options->errors
+					    : -1;
+	if (to >= 0)
+		ret = file_write_all(to, frame.data, (size_t)count - 1);
+	return ret < 0 ? error_errno(err, -ret, "cannot write the instance's output") : 0;
+}
+
+static void take_signal(struct attachment *self)
+{
+	struct signalfd_siginfo info;
+
+	if (read(self->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (info.ssi_signo == SIGWINCH)
+		send_size(self);
+	else
+		(void)instance_signal(self->instance, (int)info.ssi_signo, NULL);
+}
+
+/* Those that end a program, or are meant for one. */
+static void choose_signals(const struct attach_options *options, sigset_t *set)
+{
+	static const int passed[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGTSTP };
+
+	sigemptyset(set);
+	if (options->tty)
+		sigaddset(set, SIGWINCH);
+	for (size_t i = 0; options->pass_signals && i < sizeof(passed) / sizeof(*passed); i++)
+		sigaddset(set, passed[i]);
+}
+
+/* 1: ended is filled. */
+static int pass_all(struct attachment *self, struct error *err)
+{
+	int ret = 0;
+
+	while (!self->over && ret == 0) {
+		struct pollfd fds[] = { { .fd = self->client, .events = POLLIN },
+					{ .fd = self->input, .events = POLLIN },
+					{ .fd = self->signals, .events = POLLIN } };
+
+		if (poll(fds, 3, -1) < 0) {
+			if (errno == EINTR)
+				continue;
+			return error_errno(err, errno, "cannot wait for the instance");
+		}
+		if (fds[2].revents)
+			take_signal(self);
+		if (fds[0].revents)
+			ret = pass_output(self, err);
+		/* A monitor that is gone is seen by pass_output(). */
+		if (ret == 0 && !self->over && fds[1].revents)
+			(void)pass_input(self);
+	}
+	return ret;
+}
+
+int attach(struct instance *instance, int client, const struct attach_options *options, enum attach_result *result,
+	   struct monitor_exit *ended, struct error *err)
+{
+	struct attachment self = {
+		.instance = instance, .options = options, .client = client, .input = options->input, .ended = ended
+	};
+	cleanup_close int signals = -1;
+	struct termios saved;
+	sigset_t chosen, before;
+	int ret = 0;
+
+	if (options->tty && options->detach_keys)
+		ret = attach_parse_keys(options->detach_keys, self.keys, &self.keys_count, err);
+	if (ret == 0 && options->tty)
+		ret = tty_make_raw(options->input, &saved, err);
+	if (ret < 0)
+		return ret;
+	choose_signals(options, &chosen);
+	(void)sigprocmask(SIG_BLOCK, &chosen, &before);
+	signals = self.signals = signalfd(-1, &chosen, SFD_CLOEXEC | SFD_NONBLOCK);
+	send_size(&self);
+	ret = pass_all(&self, err);
+	if (options->tty)
+		(void)tty_restore(options->input, &saved);
+	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (ret >= 0)
+		*result = ret == 1 ? ATTACH_EXITED : self.detached ? ATTACH_DETACHED : ATTACH_LOST;
+	return ret < 0 ? ret : 0;
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "engine/volume.h"
+
+/* Where the runtime keeps what is known of running containers. */
+static char *find_run_dir(const struct engine *engine)
+{
+	const char *runtime_dir = getenv("XDG_RUNTIME_DIR");
+
+	if (engine->root)
+		return path_join(engine->root, "run");
+	if (engine->images.rootless && runtime_dir && *runtime_dir == '/')
+		return path_join(runtime_dir, "caisson");
+	if (engine->images.rootless)
+		return path_join(engine->images.root, "run");
+	return strdup("/run/caisson");
+}
+
+static int open_part(struct engine *engine, const char *name, mode_t mode, int *fd, struct error *err)
+{
+	*fd = openat(engine->images.fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*fd < 0 && errno == ENOENT && (mkdirat(engine->images.fd, name, mode) == 0 || errno == EEXIST))
+		*fd = openat(engine->images.fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *fd < 0 ? error_errno(err, errno, "cannot open %s/%s", engine->images.root, name) : 0;
+}
+
+int engine_open(struct engine *engine, const char *root, struct error *err)
+{
+	/* Only root looks at other people's files: what instances wrote keeps its owners and modes in there. */
+	static const mode_t private = 0711;
+	int ret;
+
+	*engine = (struct engine){ .instances_fd = -1, .names_fd = -1, .pending_fd = -1, .volumes_fd = -1 };
+	ret = image_store_open(&engine->images, root, err);
+	if (ret < 0)
+		return ret;
+	engine->root = root ? strdup(engine->images.root) : NULL;
+	engine->run_dir = find_run_dir(engine);
+	if ((root && !engine->root) || !engine->run_dir)
+		ret = error_errno(err, ENOMEM, "cannot open the store");
+	if (ret == 0)
+		ret = open_part(engine, "instances", private, &engine->instances_fd, err);
+	if (ret == 0)
+		ret = open_part(engine, "names", private, &engine->names_fd, err);
+	if (ret == 0)
+		ret = open_part(engine, "pending", private, &engine->pending_fd, err);
+	if (ret == 0)
+		ret = open_part(engine, "volumes", private, &engine->volumes_fd, err);
+	if (ret == 0)
+		ret = runtime_open(&engine->runtime, engine->run_dir, err);
+	if (ret < 0)
+		engine_close(engine);
+	else
+		engine_sweep(engine);
+	return ret;
+}
+
+void engine_close(struct engine *engine)
+{
+	int *const fds[] = { &engine->instances_fd, &engine->names_fd, &engine->pending_fd, &engine->volumes_fd };
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+	if (engine->runtime.root)
+		runtime_close(&engine->runtime);
+	free(engine->run_dir);
+	free(engine->root);
+	image_store_close(&engine->images);
+	*engine = (struct engine){ .instances_fd = -1, .names_fd = -1, .pending_fd = -1, .volumes_fd = -1 };
+}

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "engine/clock.h"
+#include "engine/launch_bundle.h"
+#include "engine/monitor.h"
+#include "engine/monitor_log.h"
+#include "engine/state.h"
+#include "linux/clone.h"
+#include "runtime/runtime.h"
+
+/* One start on its way; descriptors are -1 until they are opened. */
+struct start {
+	struct instance *instance;
+	const struct launch_options *options;
+	int rootfs;			    /* detached mount */
+	int input[2], output[2], errors[2]; /* pipes; [0] is read from */
+	int listen, client[2];		    /* client[0] is the command's */
+	int monitor, lock, report[2];	    /* report: what became of it, for the command */
+	bool tty, open_stdin;
+};
+
+/* What the child says through report. */
+struct outcome {
+	int ret;
+	struct error error;
+};
+
+static void close_all(struct start *start)
+{
+	int *const fds[] = { &start->rootfs,	&start->input[0],  &start->input[1],  &start->output[0],
+			     &start->output[1], &start->errors[0], &start->errors[1], &start->listen,
+			     &start->client[0], &start->client[1], &start->monitor,   &start->report[0],
+			     &start->report[1] };
+
+	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}
+
+static int open_pipes(struct start *start, struct error *err)
+{
+	if (start->tty)
+		return 0;
+	if (pipe2(start->input, O_CLOEXEC) < 0 || pipe2(start->output, O_CLOEXEC) < 0 ||
+	    pipe2(start->errors, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "cannot make pipes for stdio");
+	if (!start->open_stdin) {
+		/* Not the host's /dev/null, which a program could change: a pipe that is at its end. */
+		close(start->input[1]);
+		start->input[1] = -1;
+	}
+	return 0;
+}
+
+/* Bound through the directory's descriptor: the path may be longer than an address. */
+static int open_socket(struct start *start, struct error *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	start->listen = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	(void)unlinkat(start->instance->dir_fd, "ctl", 0);
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/ctl", start->instance->dir_fd);
+	if (start->listen < 0 || bind(start->listen, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+	    listen(start->listen, MONITOR_CLIENTS_MAX) < 0)
+		return error_errno(err, errno, "cannot make the monitor's socket");
+	if (start->options->attach && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, start->client) < 0)
+		return error_errno(err, errno, "cannot make the monitor's socket");
+	return 0;
+}
+
+static int prepare(struct start *start, struct error *err)
+{
+	const struct instance *instance = start->instance;
+	int ret;
+
+	start->tty = document_bool(instance->record, "Config.Tty");
+	start->open_stdin = document_bool(instance->record, "Config.OpenStdin");
+	/* Before anything runs: an instance must not find that its monitor is missing. */
+	start->monitor = open(start->options->monitor, O_PATH | O_CLOEXEC);
+	if (start->monitor < 0)
+		return error_errno(err, errno, "cannot find caisson-monitor at %s", start->options->monitor);
+	ret = launch_bundle(start->instance, start->options, &start->rootfs, err);
+	if (ret == 0)
+		ret = open_pipes(start, err);
+	if (ret == 0)
+		ret = open_socket(start, err);
+	return ret;
+}
+
+/* From here on something may be left behind, and the run file says so. */
+static int mark_begun(const struct start *start, struct error *err)
+{
+	struct instance *instance = start->instance;
+	int ret = instance_mark(instance, "run", err);
+
+	if (ret < 0)
+		return ret;
+	instance_unmark(instance, "exit.json");
+	instance_unmark(instance, "paused");
+	instance_unmark(instance, "stopped");
+	instance_unmark(instance, "restart");
+	return 0;
+}
+
+/* fcntl's lock: it stays with the process through execve(2), and no child inherits it. */
+static int take_monitor_lock(struct start *start, struct error *err)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	start->lock = start->instance->monitor_lock;
+	if (start->lock < 0)
+		start->lock = openat(start->instance->dir_fd, "monitor", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (start->lock < 0 || fcntl(start->lock, F_SETLK, &lock) < 0)
+		return error_errno(err, errno, "cannot take the monitor's lock");
+	return 0;
+}
+
+/* A clean slate: what the command or an earlier monitor ignores or blocks is not the instance's business. */
+static void reset_signals(void)
+{
+	sigset_t none;
+
+	for (int number = 1; number < NSIG; number++)
+		(void)signal(number, SIG_DFL);
+	sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The file whose "oom_kill N" tells in the end whether the kernel killed for memory; -1 where there is none. */
+static int open_oom(struct runtime *runtime, const struct container *container)
+{
+	struct cgroup cgroup = CGROUP_INIT;
+	cleanup_free char *path = NULL;
+	int v1, at, fd = -1;
+
+	if (container_cgroup(runtime, container, &cgroup, NULL) < 0)
+		return -1;
+	v1 = cgroup_host_find(&runtime->cgroups, "memory");
+	at = v1 >= 0 ? v1 : cgroup_host_find(&runtime->cgroups, "");
+	if (at >= 0 && asprintf(&path, "%s/%s/%s", runtime->cgroups.hierarchies[at].mount, cgroup.path,
+				v1 >= 0 ? "memory.oom_control" : "memory.events") >= 0)
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	cgroup_close(&cgroup);
+	return fd;
+}
+
+static int record_start(const struct instance *instance, pid_t pid, struct error *err)
+{
+	char when[CLOCK_TEXT_MAX], text[128];
+
+	clock_now(when);
+	(void)snprintf(text, sizeof(text), "{\"Pid\":%d,\"StartedAt\":\"%s\"}\n", (int)pid, when);
+	return file_replace(instance->dir_fd, "run", text, strlen(text), 0600, err);
+}
+
+/* "10m" of --log-opt; anything else was refused when it was given. */
+static uint64_t log_size(const json_t *record)
+{
+	const char *text = document_text(record, "HostConfig.LogConfig.Config.max-size");
+	uint64_t size = 0;
+
+	return *text && str_to_size(text, &size) == 0 ? size : 0;
+}
+
+static uint32_t log_files(const json_t *record)
+{
+	const char *text = document_text(record, "HostConfig.LogConfig.Config.max-file");
+	uint64_t files = 1;
+
+	(void)str_to_u64(text, &files);
+	return files > 1000 ? 1000 : (uint32_t)files;
+}
+
+static void fill_config(const struct start *start, const struct container *container, int master, int oom,
+			struct monitor_config *config)
+{
+	const json_t *record = start->instance->record;
+	bool logs = strcmp(document_text(record, "HostConfig.LogConfig.Type"), "none") != 0;
+
+	*config = (struct monitor_config){
+		.size = sizeof(*config),
+		.flags = (start->tty ? MONITOR_TTY : 0) | (logs ? MONITOR_LOG : 0) |
+			 (document_bool(record, "Config.StdinOnce") ? MONITOR_STDIN_ONCE : 0) |
+			 (start->client[1] >= 0 ? MONITOR_HELD_CLIENT : 0),
+		.pid = container->pid,
+		.pidfd = pidfd_of(container->pid),
+		.dir = start->instance->dir_fd,
+		.listen = start->listen,
+		.client = start->client[1],
+		.client_wants = start->options->attach,
+		.input = start->input[1],
+		.output = start->output[0],
+		.errors = start->errors[0],
+		.master = master,
+		.oom = oom,
+		.lock = start->lock,
+		.log_files = log_files(record),
+		.log_size = log_size(record),
+	};
+}
+
+/* The monitor keeps these through execve(2) and nothing else; its own stdio leads nowhere. */
+static int hand_over(const struct monitor_config *config, int pipe_fd)
+{
+	const int kept[] = { config->pidfd, config->dir,    config->listen, config->client,
+			     config->input, config->output, config->errors, config->master,
+			     config->oom,   config->lock,   pipe_fd };
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return -errno;
+	for (int fd = 0; fd < 3; fd++) {
+		if (dup2(null, fd) < 0)
+			return -errno;
+	}
+	if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return -errno;
+	for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
+		if (kept[i] >= 0 && fcntl(kept[i], F_SETFD, 0) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int become_monitor(struct start *start, const struct container *container, int master, struct error *err)
+{
+	struct engine *engine = start->instance->engine;
+	struct monitor_config config;
+	char number[12];
+	const char *argv[] = { "caisson-monitor",
+			       number,
+			       start->instance->id,
+			       start->options->engine,
+			       engine->root ? engine->root : "",
+			       NULL };
+	int config_pipe[2], ret;
+
+	if (pipe2(config_pipe, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "cannot start the monitor");
+	fill_config(start, container, master, open_oom(&engine->runtime, container), &config);
+	(void)snprintf(number, sizeof(number), "%d", config_pipe[0]);
+	ret = file_write_all(config_pipe[1], &config, sizeof(config));
+	if (ret == 0)
+		ret = hand_over(&config, config_pipe[0]);
+	if (ret == 0) {
+		(void)!chdir("/");
+		/* The instance's lock belongs to the open directory, which the monitor keeps. */
+		instance_unlock(start->instance);
+		(void)syscall(SYS_execveat, start->monitor, "", argv, environ, AT_EMPTY_PATH);
+		ret = -errno;
+	}
+	return error_errno(err, -ret, "cannot start the monitor");
+}
+
+static int run_container(struct start *start, struct container *container, int *master, struct error *err)
+{
+	struct runtime_create_options create = RUNTIME_CREATE_OPTIONS_INIT;
+	struct instance *instance = start->instance;
+	cleanup_free char *bundle = instance_path(instance, "");
+	int ret;
+
+	create.bundle = bundle;
+	create.rootfs_fd = start->rootfs;
+	create.keep_console = start->tty;
+	if (!start->tty) {
+		create.stdio[0] = start->input[0];
+		create.stdio[1] = start->output[1];
+		create.stdio[2] = start->errors[1];
+	}
+	ret = runtime_run(&instance->engine->runtime, instance->id, &create, container, err);
+	*master = create.console_fd_out;
+	return ret;
+}
+
+/* In the process that will be the monitor.  Returns only on failure, with nothing left of the container. */
+static int begin(struct start *start, struct error *err)
+{
+	struct instance *instance = start->instance;
+	struct container container;
+	struct outcome outcome = { .ret = 0 };
+	int master = -1, ret = take_monitor_lock(start, err);
+
+	if (ret == 0)
+		ret = run_container(start, &container, &master, err);
+	if (ret < 0)
+		return ret;
+	ret = record_start(instance, container.pid, err);
+	if (ret == 0 && start->report[1] >= 0 && file_write_all(start->report[1], &outcome, sizeof(outcome)) < 0) {
+		/* The command is gone, the instance stays: as if the command had been killed a moment later. */
+	}
+	if (ret == 0)
+		ret = become_monitor(start, &container, master, err);
+	(void)runtime_delete(&instance->engine->runtime, &container, true, NULL);
+	container_close(&container);
+	return ret;
+}
+
+static void record_failure(const struct start *start, const struct error *err)
+{
+	instance_unmark(start->instance, "run");
+	instance_unmark(start->instance, "ctl");
+	(void)instance_record_exit(start->instance, launch_exit_code(err), err->text, NULL);
+}
+
+__attribute__((noreturn)) static void child(struct start *start)
+{
+	struct outcome outcome = { .ret = 0 };
+
+	reset_signals();
+	(void)setsid();
+	outcome.ret = begin(start, &outcome.error);
+	(void)file_write_all(start->report[1], &outcome, sizeof(outcome));
+	_exit(1);
+}
+
+/* Waits for the child's word; a child that dies without one was killed. */
+static int await(struct start *start, pid_t pid, struct error *err)
+{
+	struct outcome outcome;
+	ssize_t count;
+
+	close(start->report[1]);
+	start->report[1] = -1;
+	do
+		count = read(start->report[0], &outcome, sizeof(outcome));
+	while (count < 0 && errno == EINTR);
+	if (count == (ssize_t)sizeof(outcome) && outcome.ret == 0)
+		return 0;
+	(void)waitpid(pid, NULL, 0);
+	if (count != (ssize_t)sizeof(outcome))
+		return error_set(err, EOWNERDEAD, "the process that was to start the instance was killed");
+	*err = outcome.error;
+	return outcome.ret;
+}
+
+static int start_child(struct start *start, struct error *err)
+{
+	pid_t pid;
+
+	if (pipe2(start->report, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "cannot start the instance");
+	pid = fork();
+	if (pid < 0)
+		return error_errno(err, errno, "cannot start the instance");
+	if (pid == 0)
+		child(start);
+	return await(start, pid, err);
+}
+
+static int start_instance(struct instance *instance, const struct launch_options *options, bool here, int *client,
+			  struct error *err)
+{
+	struct start start = { .instance = instance,
+			       .options = options,
+			       .rootfs = -1,
+			       .input = { -1, -1 },
+			       .output = { -1, -1 },
+			       .errors = { -1, -1 },
+			       .listen = -1,
+			       .client = { -1, -1 },
+			       .monitor = -1,
+			       .lock = -1,
+			       .report = { -1, -1 } };
+	struct error local = ERROR_INIT;
+	int ret;
+
+	err = err ? err : &local;
+	ret = prepare(&start, err);
+	if (ret == 0)
+		ret = mark_begun(&start, err);
+	if (ret == 0 && here)
+		reset_signals();
+	if (ret == 0)
+		ret = here ? begin(&start, err) : start_child(&start, err);
+	if (ret < 0 && ret != -EOWNERDEAD)
+		record_failure(&start, err);
+	if (ret == 0 && client)
+		*client = take_fd(&start.client[0]);
+	close_all(&start);
+	return ret;
+}
+
+int launch(struct instance *instance, const struct launch_options *options, int *client, struct error *err)
+{
+	return start_instance(instance, options, false, client, err);
+}
+
+int launch_here(struct instance *instance, const struct launch_options *options, struct error *err)
+{
+	return start_instance(instance, options, true, NULL, err);
+}
+
+int launch_exit_code(const struct error *err)
+{
+	enum { CODE_ENGINE = 125, CODE_CANNOT_INVOKE = 126, CODE_NOT_FOUND = 127 };
+
+	if (!strstr(err->text, "exec: \"") && !strstr(err->text, "exec /") && !strstr(err->text, "exec "))
+		return CODE_ENGINE;
+	if (strstr(err->text, "executable file not found") || strstr(err->text, "no such file or directory"))
+		return CODE_NOT_FOUND;
+	return CODE_CANNOT_INVOKE;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * launch_bundle - what an instance needs on disk before it can start: its
+ * root file system, mounted and detached; hostname, hosts, resolv.conf; filled
+ * volumes; config.json.
+ */
+#ifndef CAISSON_ENGINE_LAUNCH_BUNDLE_H
+#define CAISSON_ENGINE_LAUNCH_BUNDLE_H
+
+#include "engine/engine.h"
+#include "engine/launch.h"
+
+/* *rootfs gets a detached mount, owned by the caller. */
+int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, struct error *err);
+
+/* The same mount again, for looking at an instance that does not run. */
+int launch_rootfs(struct instance *instance, struct image *image, bool read_only, struct error *err);
+
+#endif

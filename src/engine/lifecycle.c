@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/lifecycle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "engine/client.h"
+#include "engine/launch.h"
+#include "engine/name.h"
+#include "engine/recover.h"
+#include "engine/spec.h"
+#include "runtime/runtime.h"
+
+int signal_from_name(const char *name, struct error *err)
+{
+	const char *bare = strncasecmp(name, "SIG", 3) == 0 ? name + 3 : name;
+	uint64_t number;
+
+	if (str_to_u64(name, &number) == 0)
+		return number > 0 && number <= (uint64_t)SIGRTMAX ? (int)number
+								  : error_set(err, EINVAL, "invalid signal: %s", name);
+	for (int i = 1; i < NSIG; i++) {
+		const char *abbreviation = i < SIGRTMIN ? sigabbrev_np(i) : NULL;
+
+		if (abbreviation && strcasecmp(abbreviation, bare) == 0)
+			return i;
+	}
+	if (strncasecmp(bare, "RTMIN", 5) == 0 && (!bare[5] || bare[5] == '+')) {
+		number = 0;
+		if ((!bare[5] || str_to_u64(bare + 6, &number) == 0) && number <= (uint64_t)(SIGRTMAX - SIGRTMIN))
+			return SIGRTMIN + (int)number;
+	}
+	if (strcasecmp(bare, "POLL") == 0 || strcasecmp(bare, "IO") == 0)
+		return SIGIO;
+	if (strcasecmp(bare, "IOT") == 0)
+		return SIGABRT;
+	return error_set(err, EINVAL, "invalid signal: %s", name);
+}
+
+static int not_running(const struct instance *instance, struct error *err)
+{
+	return error_set(err, ESRCH, "container %s is not running", instance_name(instance));
+}
+
+int instance_finish(struct instance *instance, struct error *err)
+{
+	struct instance_state state;
+	unsigned delay;
+	bool gone;
+	int ret = instance_lock(instance, err);
+
+	if (ret == -ENOENT)
+		return 0;
+	if (ret == 0)
+		ret = instance_state_read(instance, &state, err);
+	if (ret == 0 && !restart_due(instance, &state, &delay))
+		ret = instance_settle(instance, &gone, err);
+	instance_unlock(instance);
+	return ret;
+}
+
+/* Ends a run: number, and after timeout milliseconds SIGKILL.  1: it ended, 0: there was none. */
+static int end_run(struct instance *instance, int number, int timeout, struct error *err)
+{
+	struct monitor_exit ended;
+	cleanup_close int client = client_connect(instance, MONITOR_OWNS, NULL);
+	int ret;
+
+	if (client < 0)
+		return 0;
+	ret = instance_signal(instance, number, err);
+	/* It may have ended between the two. */
+	if (ret < 0 && ret != -ESRCH)
+		return ret;
+	if (number != SIGKILL && instance_marked(instance, "paused"))
+		(void)instance_pause(instance, false, NULL);
+	ret = client_wait(client, timeout, &ended);
+	if (ret == 0) {
+		(void)instance_signal(instance, SIGKILL, NULL);
+		ret = client_wait(client, -1, &ended);
+	}
+	if (ret < 0 && ret != -EPIPE)
+		return error_errno(err, -ret, "cannot wait for the end of container %s", instance_name(instance));
+	ret = instance_finish(instance, err);
+	return ret < 0 ? ret : 1;
+}
+
+/* Somebody waits to start it again: it sees the mark and gives up. */
+static int stop_restarting(struct instance *instance, struct error *err)
+{
+	enum { ROUNDS = 200, NAP_NS = 10000000 };
+	struct instance_state state = { .status = INSTANCE_RESTARTING };
+
+	for (int i = 0; i < ROUNDS && state.status == INSTANCE_RESTARTING; i++) {
+		int ret = instance_state_read(instance, &state, err);
+
+		if (ret < 0)
+			return ret;
+		if (state.status == INSTANCE_RESTARTING)
+			(void)nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+	}
+	return 0;
+}
+
+int instance_stop(struct instance *instance, int timeout, const char *signal, struct error *err)
+{
+	enum { DEFAULT_TIMEOUT = 10 };
+	const char *own = document_text(instance->record, "Config.StopSignal");
+	const json_t *wish = document_at(instance->record, "Config.StopTimeout");
+	struct instance_state state;
+	int number, ret = instance_look(instance, &state, err);
+
+	if (ret < 0)
+		return ret;
+	if (state.status == INSTANCE_CREATED || state.status == INSTANCE_EXITED)
+		return 0;
+	number = signal_from_name(signal ? signal : *own ? own : "TERM", err);
+	if (number < 0)
+		return number;
+	if (timeout == INSTANCE_STOP_DEFAULT)
+		timeout = json_is_integer(wish) ? (int)json_integer_value(wish) : DEFAULT_TIMEOUT;
+	ret = instance_mark(instance, "stopped", err);
+	if (ret == 0 && state.status == INSTANCE_RESTARTING)
+		return stop_restarting(instance, err);
+	if (ret == 0)
+		ret = end_run(instance, timeout == 0 ? SIGKILL : number, timeout < 0 ? -1 : timeout * 1000, err);
+	if (ret == 0)
+		ret = instance_look(instance, &state, err);
+	return ret > 0 || ret == -ENOENT ? 0 : ret;
+}
+
+int instance_kill(struct instance *instance, const char *signal, struct error *err)
+{
+	struct instance_state state;
+	int number = signal_from_name(signal, err), ret;
+
+	if (number < 0)
+		return number;
+	ret = instance_look(instance, &state, err);
+	if (ret < 0)
+		return ret;
+	if (!instance_state_alive(&state))
+		return not_running(instance, err);
+	/* As docker has it: a killed instance is not restarted. */
+	if (number == SIGKILL || number == SIGTERM)
+		(void)instance_mark(instance, "stopped", NULL);
+	ret = instance_signal(instance, number, err);
+	return ret == -ESRCH ? not_running(instance, err) : ret;
+}
+
+int instance_pause(struct instance *instance, bool pause, struct error *err)
+{
+	struct runtime *runtime = &instance->engine->runtime;
+	struct instance_state state;
+	struct container container;
+	int ret = instance_look(instance, &state, err);
+
+	if (ret < 0)
+		return ret;
+	if (!instance_state_alive(&state))
+		return not_running(instance, err);
+	if (pause == (state.status == INSTANCE_PAUSED))
+		return error_set(err, EINVAL, pause ? "Container %s is already paused" : "Container %s is not paused",
+				 instance_name(instance));
+	ret = container_load(runtime, instance->id, RUNTIME_LOCK, &container, err);
+	if (ret < 0)
+		return ret;
+	ret = pause ? runtime_pause(runtime, &container, err) : runtime_resume(runtime, &container, err);
+	if (ret == 0 && pause)
+		ret = instance_mark(instance, "paused", err);
+	else if (ret == 0)
+		instance_unmark(instance, "paused");
+	container_close(&container);
+	return ret;
+}
+
+int instance_wait(struct instance *instance, int *code, struct error *err)
+{
+	struct monitor_exit ended;
+	struct instance_state state;
+	cleanup_close int client = client_connect(instance, 0, NULL);
+	int ret = client < 0 ? 0 : client_wait(client, -1, &ended);
+
+	if (ret == 1) {
+		*code = ended.code;
+		return 0;
+	}
+	ret = instance_look(instance, &state, err);
+	*code = state.exit_code;
+	return ret;
+}
+
+int instance_remove(struct instance *instance, bool force, bool volumes, struct error *err)
+{
+	struct instance_state state;
+	int ret = instance_look(instance, &state, err);
+
+	if (ret == 0 && force && state.status != INSTANCE_CREATED && state.status != INSTANCE_EXITED) {
+		ret = instance_mark(instance, "stopped", err);
+		if (ret == 0)
+			ret = end_run(instance, SIGKILL, -1, err);
+	}
+	if (ret >= 0)
+		ret = instance_lock(instance, err);
+	/* With --rm it went by itself. */
+	if (ret == -ENOENT && force)
+		return 0;
+	if (ret == 0)
+		ret = instance_look(instance, &state, err);
+	if (ret == -ENOENT)
+		return force ? 0 : ret;
+	if (ret == 0 && (instance_state_alive(&state) || state.status == INSTANCE_STARTING))
+		ret = error_set(
+			err, EBUSY,
+			"cannot remove container \"/%s\": container is %s: stop the container before removing or "
+			"force remove (caisson rm -f %s)",
+			instance_name(instance), instance_status_name(state.status), instance_name(instance));
+	if (ret == 0)
+		ret = instance_discard(instance, volumes, err);
+	instance_unlock(instance);
+	return ret;
+}
+
+int instance_force_out(struct engine *engine, const char *what, struct error *err)
+{
+	cleanup_instance struct instance instance = INSTANCE_INIT;
+	struct container container;
+	int ret = instance_find(engine, what, instance.id, err);
+
+	if (ret < 0)
+		return ret;
+	instance.engine = engine;
+	instance.record = json_object();
+	instance.dir_fd = openat(engine->instances_fd, instance.id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (instance.dir_fd < 0 || flock(instance.dir_fd, LOCK_EX) < 0)
+		return error_errno(err, errno, "cannot open instance %s", instance.id);
+	if (container_load(&engine->runtime, instance.id, RUNTIME_LOCK, &container, NULL) == 0) {
+		ret = runtime_delete(&engine->runtime, &container, true, err);
+		container_close(&container);
+	}
+	/* Its names cannot be read either: all that lead to it are looked for. */
+	name_release_all(engine, instance.id);
+	return ret < 0 ? ret : instance_discard(&instance, false, err);
+}
+
+static int update_cgroup(struct instance *instance, struct error *err)
+{
+	struct runtime *runtime = &instance->engine->runtime;
+	cleanup_json json_t *json = spec_build_resources(instance->record, err);
+	cleanup_free char *text = NULL;
+	struct oci_resources resources;
+	struct container container;
+	struct arena arena = { .head = NULL };
+	int ret;
+
+	if (!json)
+		return err ? -err->code : -EINVAL;
+	(void)json_object_del(json, "devices"); /* not what is changed, and v2 would load its program again */
+	text = json_dumps(json, JSON_COMPACT);
+	ret = text ? oci_resources_parse(text, strlen(text), &arena, &resources, err)
+		   : error_errno(err, ENOMEM, "cannot update");
+	if (ret == 0)
+		ret = container_load(runtime, instance->id, RUNTIME_LOCK, &container, err);
+	if (ret == 0) {
+		ret = runtime_update(runtime, &container, &resources, err);
+		container_close(&container);
+	}
+	arena_free(&arena);
+	return ret;
+}
+
+int instance_update(struct instance *instance, const json_t *changes, struct error *err)
+{
+	cleanup_json json_t *before = NULL;
+	struct instance_state state;
+	int ret = instance_lock(instance, err);
+
+	if (ret == 0)
+		ret = instance_look(instance, &state, err);
+	if (ret < 0)
+		return ret;
+	before = json_deep_copy(document_at(instance->record, "HostConfig"));
+	(void)json_object_update(document_at(instance->record, "HostConfig"), (json_t *)(uintptr_t)changes);
+	if (instance_state_alive(&state))
+		ret = update_cgroup(instance, err);
+	if (ret == 0)
+		ret = instance_save(instance, err);
+	else
+		(void)document_set(instance->record, "HostConfig", json_incref(before));
+	instance_unlock(instance);
+	return ret < 0 ? error_wrap(err, "cannot update container %s", instance_name(instance)) : 0;
+}
+
+/* Sleeps through the delay; false when the instance was stopped or removed meanwhile. */
+static bool sleep_until_restart(struct instance *instance, unsigned delay)
+{
+	enum { NAP_MS = 100 };
+
+	for (unsigned slept = 0; slept < delay; slept += NAP_MS) {
+		(void)nanosleep(&(struct timespec){ .tv_nsec = NAP_MS * 1000000L }, NULL);
+		if (instance_marked(instance, "stopped") || !instance_marked(instance, "restart"))
+			return false;
+	}
+	return true;
+}
+
+/* Called locked; the lock is given back while it sleeps. */
+static int restart(struct instance *instance, unsigned delay, const struct launch_options *options, struct error *err)
+{
+	struct instance_state state;
+	bool gone;
+	int ret = instance_mark(instance, "restart", err);
+
+	if (ret == 0)
+		ret = instance_settle(instance, &gone, err);
+	instance_unlock(instance);
+	if (ret < 0)
+		return ret;
+	if (!sleep_until_restart(instance, delay)) {
+		instance_unmark(instance, "restart");
+		return 0;
+	}
+	ret = instance_lock(instance, err);
+	if (ret < 0)
+		return ret;
+	if (instance_marked(instance, "stopped")) {
+		instance_unmark(instance, "restart");
+		return 0;
+	}
+	ret = instance_state_read(instance, &state, err);
+	(void)document_set(instance->record, "RestartCount", json_integer(state.restarts + 1));
+	if (ret == 0)
+		ret = instance_save(instance, err);
+	if (ret == 0)
+		ret = launch_here(instance, options, err);
+	instance_unmark(instance, "restart");
+	return ret;
+}
+
+int instance_after_exit(struct instance *instance, const struct launch_options *options, struct error *err)
+{
+	struct instance_state state;
+	unsigned delay;
+	bool gone;
+	int ret = instance_lock(instance, err);
+
+	if (ret == -ENOENT)
+		return 0;
+	if (ret == 0)
+		ret = instance_state_read(instance, &state, err);
+	if (ret == 0 && state.status == INSTANCE_EXITED && restart_due(instance, &state, &delay))
+		return restart(instance, delay, options, err);
+	if (ret == 0)
+		ret = instance_settle(instance, &gone, err);
+	return ret;
+}

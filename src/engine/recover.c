@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine/recover.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "runtime/runtime.h"
+
+enum { CODE_KILLED = 128 + SIGKILL };
+
+/* Ends whatever the runtime still knows of the container. */
+static int remove_container(struct instance *instance, struct error *err)
+{
+	struct runtime *runtime = &instance->engine->runtime;
+	struct container container;
+	int ret = container_load(runtime, instance->id, RUNTIME_LOCK, &container, err);
+
+	if (ret == -ENOENT)
+		return runtime_sweep(runtime, instance->id, err);
+	if (ret < 0)
+		return ret;
+	ret = runtime_delete(runtime, &container, true, err);
+	container_close(&container);
+	return ret;
+}
+
+static int clean(struct instance *instance, struct error *err)
+{
+	int ret = remove_container(instance, err);
+
+	if (ret < 0)
+		return error_wrap(err, "cannot clean up after instance %s", instance->id);
+	instance_unmark(instance, "ctl");
+	instance_unmark(instance, "paused");
+	if (renameat(instance->dir_fd, "run", instance->dir_fd, "last-run") < 0 && errno != ENOENT)
+		return error_errno(err, errno, "cannot clean up after instance %s", instance->id);
+	return 0;
+}
+
+/* The run is over: only what is left of it has to go.  One that will be started again keeps its directory. */
+static int settle_ended(struct instance *instance, const struct instance_state *state, bool *gone, struct error *err)
+{
+	bool removed = document_bool(instance->record, "HostConfig.AutoRemove");
+	int ret = state->unsettled || state->status == INSTANCE_LOST ? clean(instance, err) : 0;
+
+	if (ret == 0 && removed && state->status != INSTANCE_RESTARTING) {
+		ret = instance_discard(instance, true, err);
+		*gone = ret == 0;
+	}
+	return ret;
+}
+
+int instance_settle(struct instance *instance, bool *gone, struct error *err)
+{
+	struct instance_state state;
+	int ret = instance_state_read(instance, &state, err);
+
+	*gone = false;
+	if (ret < 0)
+		return ret;
+	if (state.status == INSTANCE_LOST) {
+		ret = remove_container(instance, err);
+		if (ret == 0)
+			ret = instance_record_exit(instance, CODE_KILLED, NULL, err);
+		return ret == 0 ? settle_ended(instance, &state, gone, err) : ret;
+	}
+	if (state.status != INSTANCE_EXITED && !state.unsettled)
+		return 0;
+	return settle_ended(instance, &state, gone, err);
+}
+
+static bool needs_settling(const struct instance *instance, const struct instance_state *state)
+{
+	return state->status == INSTANCE_LOST || state->unsettled ||
+	       (state->status == INSTANCE_EXITED && document_bool(instance->record, "HostConfig.AutoRemove"));
+}
+
+int instance_look(struct instance *instance, struct instance_state *state, struct error *err)
+{
+	bool gone, locked_here = false;
+	int ret = instance_state_read(instance, state, err);
+
+	if (ret < 0 || !needs_settling(instance, state))
+		return ret;
+	/* Whoever holds the lock is about to do it. */
+	ret = flock(instance->dir_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+	locked_here = ret == 0;
+	ret = ret == -EWOULDBLOCK ? 0 : instance_settle(instance, &gone, err);
+	if (locked_here && ret == 0 && gone)
+		return error_set(err, ENOENT, "No such container: %s", instance->id);
+	if (locked_here)
+		instance_unlock(instance);
+	return ret < 0 ? ret : instance_state_read(instance, state, err);
+}
+
+static void recover_one(struct engine *engine, const char *id)
+{
+	cleanup_instance struct instance instance = INSTANCE_INIT;
+	struct instance_state state;
+
+	if (instance_open(engine, id, 0, &instance, NULL) == 0)
+		(void)instance_look(&instance, &state, NULL);
+}
+
+void engine_recover(struct engine *engine)
+{
+	char **ids = NULL;
+	size_t count = 0;
+
+	if (instance_ids(engine, &ids, &count, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		recover_one(engine, ids[i]);
+	runtime_ids_free(ids, count);
+}
+
+bool restart_due(const struct instance *instance, const struct instance_state *state, unsigned *delay)
+{
+	enum { FIRST_DELAY = 100, LAST_DELAY = 60000, STEADY_SECONDS = 10 };
+	const char *policy = document_text(instance->record, "HostConfig.RestartPolicy.Name");
+	json_int_t limit = document_int(instance->record, "HostConfig.RestartPolicy.MaximumRetryCount");
+	struct timespec started, finished;
+	bool due = strcmp(policy, "always") == 0 || strcmp(policy, "unless-stopped") == 0;
+
+	if (strcmp(policy, "on-failure") == 0)
+		due = state->exit_code != 0 && (limit == 0 || state->restarts < limit);
+	if (!due || instance_marked(instance, "stopped"))
+		return false;
+	*delay = FIRST_DELAY;
+	/* A run that lasted starts the count anew, as in docker; else each wait is twice the last one. */
+	if (clock_parse(state->started, &started) < 0 || clock_parse(state->finished, &finished) < 0 ||
+	    finished.tv_sec - started.tv_sec < STEADY_SECONDS) {
+		for (int i = 0; i < state->restarts && *delay < LAST_DELAY; i++)
+			*delay *= 2;
+	}
+	*delay = *delay > LAST_DELAY ? LAST_DELAY : *delay;
+	return true;
+}
