@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* caisson image ...: what comes into the store, what is there, and what goes out. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/str.h"
+#include "cli/caisson/caisson.h"
+#include "engine/clock.h"
+#include "image/image.h"
+#include "image/reference.h"
+
+enum { DIGEST_PREFIX = sizeof("sha256:") - 1 };
+
+struct list_flags {
+	bool all, quiet, no_trunc, digests, human;
+	const char *format;
+	struct option_list filters;
+};
+
+const struct cli_option images_options[] = {
+	OPT_SWITCH("all", 'a', struct list_flags, all, "Show all images (there are no intermediate ones)"),
+	OPT_SWITCH("digests", 0, struct list_flags, digests, "Show digests"),
+	OPT_LIST("filter", 'f', "filter", struct list_flags, filters, "Only those: dangling=true label= reference="),
+	OPT_STRING("format", 0, "string", struct list_flags, format, "table, table TEMPLATE, json, or a Go template"),
+	OPT_SWITCH("no-trunc", 0, struct list_flags, no_trunc, "Do not shorten"),
+	OPT_SWITCH("quiet", 'q', struct list_flags, quiet, "Only IDs"),
+	{ .name = NULL },
+};
+
+struct rmi_flags {
+	bool force, no_prune;
+};
+
+const struct cli_option rmi_options[] = {
+	OPT_SWITCH("force", 'f', struct rmi_flags, force, "Remove the names even if instances stand on the image"),
+	OPT_SWITCH("no-prune", 0, struct rmi_flags, no_prune, NULL),
+	{ .name = NULL },
+};
+
+struct io_flags {
+	const char *file, *format, *name, *platform, *message;
+	struct option_list changes;
+	bool quiet;
+};
+
+const struct cli_option load_options[] = {
+	OPT_VALUE(OPTION_STRING, "input", 'i', "string", "file", struct io_flags, file,
+		  "Read this file or directory instead of stdin"),
+	OPT_STRING("name", 0, "string", struct io_flags, name, "Name for an archive of one image"),
+	OPT_STRING("platform", 0, "string", struct io_flags, platform, "Which image of an index (os/arch[/variant])"),
+	OPT_SWITCH("quiet", 'q', struct io_flags, quiet, "Say nothing"),
+	{ .name = NULL },
+};
+
+const struct cli_option save_options[] = {
+	OPT_VALUE(OPTION_STRING, "format", 0, "string", "docker-archive oci-archive", struct io_flags, format,
+		  "docker-archive (default) or oci-archive"),
+	OPT_VALUE(OPTION_STRING, "output", 'o', "string", "file", struct io_flags, file,
+		  "Write this file instead of stdout"),
+	{ .name = NULL },
+};
+
+const struct cli_option import_options[] = {
+	OPT_LIST("change", 'c', "list", struct io_flags, changes,
+		 "Apply a Dockerfile instruction (CMD, ENV, USER ...)"),
+	OPT_STRING("message", 'm', "string", struct io_flags, message, "Comment in the image's history"),
+	OPT_STRING("platform", 0, "string", struct io_flags, platform, "Platform of the image (os/arch)"),
+	{ .name = NULL },
+};
+
+struct history_flags {
+	bool no_trunc, quiet, human;
+	const char *format;
+};
+
+const struct cli_option history_options[] = {
+	OPT_STRING("format", 0, "string", struct history_flags, format,
+		   "table, table TEMPLATE, json, or a Go template"),
+	OPT_SWITCH("human", 'H', struct history_flags, human, "Sizes and dates for people (default true)"),
+	OPT_SWITCH("no-trunc", 0, struct history_flags, no_trunc, "Do not shorten"),
+	OPT_SWITCH("quiet", 'q', struct history_flags, quiet, "Only IDs"),
+	{ .name = NULL },
+};
+
+struct prune_flags {
+	bool all, force;
+};
+
+static const struct cli_option prune_options[] = {
+	OPT_SWITCH("all", 'a', struct prune_flags, all,
+		   "Remove every image without an instance, not only nameless ones"),
+	OPT_SWITCH("force", 'f', struct prune_flags, force, "Do not ask"),
+	{ .name = NULL },
+};
+
+static struct image_store *store_of(struct cli *cli)
+{
+	struct engine *engine = program_engine(cli);
+
+	return engine ? &engine->images : NULL;
+}
+
+static bool parse(struct cli *cli, void *flags, int argc, char **argv, char ***operands, int *count, int *code)
+{
+	enum cli_verdict verdict = cli_parse(cli, flags, argc, argv, operands, count);
+
+	*code = verdict == CLI_DONE ? 0 : cli->usage_error;
+	return verdict == CLI_GO;
+}
+
+static json_t *short_id(const char *id, bool whole)
+{
+	return whole || strlen(id) < DIGEST_PREFIX + SHORT_ID_LENGTH
+		       ? json_string(id)
+		       : json_stringn(id + DIGEST_PREFIX, SHORT_ID_LENGTH);
+}
+
+static void created_text(time_t created, char text[static 64])
+{
+	char duration[32];
+
+	if (created <= 0) {
+		(void)snprintf(text, 64, "N/A");
+		return;
+	}
+	format_duration((long long)(time(NULL) - created), duration);
+	(void)snprintf(text, 64, "%s ago", duration);
+}
+
+/* One row per name; an image without one has one row, too. */
+static json_t *image_row(const struct image *image, const char *name, const struct list_flags *flags)
+{
+	const char *familiar = name ? image_reference_familiar(name) : NULL,
+		   *colon = familiar ? strrchr(familiar, ':') : NULL;
+	char created[64], size[16], when[64] = "";
+	time_t at = image_created(image);
+	struct tm tm;
+
+	created_text(at, created);
+	format_size(image->size, size);
+	if (gmtime_r(&at, &tm))
+		(void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S +0000 UTC", &tm);
+	return json_pack("{s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s}", "ID", short_id(image->id, flags->no_trunc), "Repository",
+			 familiar ? json_stringn(familiar, colon ? (size_t)(colon - familiar) : strlen(familiar))
+				  : json_string("<none>"),
+			 "Tag", colon ? colon + 1 : "<none>", "Digest", image->digest, "CreatedSince", created,
+			 "CreatedAt", when, "Size", size, "Containers", "N/A");
+}
+
+static bool image_passes(const struct image *image, const char *name, const struct option_list *filters)
+{
+	for (size_t i = 0; i < filters->count; i++) {
+		const char *filter = filters->items[i];
+
+		if (str_starts(filter, "dangling=") && (strcmp(filter + 9, "true") == 0) != (image->names_count == 0))
+			return false;
+		if (str_starts(filter, "reference=") &&
+		    (!name || strncmp(image_reference_familiar(name), filter + 10, strlen(filter + 10)) != 0))
+			return false;
+		if (str_starts(filter, "label=")) {
+			const char *equals = strchr(filter + 6, '=');
+			cleanup_free char *key = equals ? strndup(filter + 6, (size_t)(equals - filter - 6))
+							: strdup(filter + 6);
+			const char *value = key ? oci_pairs_get(&image->config.config.labels, key) : NULL;
+
+			if (!value || (equals && strcmp(value, equals + 1) != 0))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* "REPOSITORY[:TAG]" */
+static bool names_operand(const char *name, const char *operand)
+{
+	const char *familiar = name ? image_reference_familiar(name) : NULL;
+	size_t length = strlen(operand);
+
+	return !operand[0] || (familiar && strncmp(familiar, operand, length) == 0 &&
+			       (familiar[length] == '\0' || familiar[length] == ':'));
+}
+
+static int list_images(struct cli *cli, const struct list_flags *flags, const char *operand)
+{
+	static const struct format_heading headings[] = {
+		{ "Repository", "REPOSITORY" },
+		{ "Tag", "TAG" },
+		{ "Digest", "DIGEST" },
+		{ "ID", "IMAGE ID" },
+		{ "CreatedSince", "CREATED" },
+		{ "CreatedAt", "CREATED AT" },
+		{ "Size", "SIZE" },
+		{ NULL, NULL },
+	};
+	const struct format format = {
+		.format = flags->format,
+		.table = flags->digests
+				 ? "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
+				 : "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
+		.quiet = flags->quiet ? "{{.ID}}" : NULL,
+		.headings = headings,
+	};
+	cleanup_json json_t *rows = json_array();
+	struct image_store *store = store_of(cli);
+	struct image *images = NULL;
+	struct error err = ERROR_INIT;
+	size_t count = 0;
+
+	if (!store || image_list(store, &images, &count, &err) < 0)
+		return store ? program_fail(cli, &err, 1) : 1;
+	for (size_t i = 0; i < count; i++) {
+		size_t names = images[i].names_count ? images[i].names_count : 1;
+
+		for (size_t j = 0; j < names; j++) {
+			const char *name = images[i].names_count ? images[i].names[j] : NULL;
+
+			if (image_passes(&images[i], name, &flags->filters) && names_operand(name, operand) &&
+			    !(flags->quiet && j > 0))
+				(void)json_array_append_new(rows, image_row(&images[i], name, flags));
+		}
+	}
+	image_list_free(images, count);
+	return show_rows(cli, &format, rows);
+}
+
+int images_command(struct cli *cli, int argc, char **argv)
+{
+	struct list_flags flags = { .all = false };
+	char **operands;
+	int count, code;
+
+	if (parse(cli, &flags, argc, argv, &operands, &count, &code))
+		code = list_images(cli, &flags, count ? operands[0] : "");
+	option_list_free(&flags.filters);
+	return code;
+}
+
+int rmi_command(struct cli *cli, int argc, char **argv)
+{
+	struct rmi_flags flags = { .force = false };
+	struct image_store *store;
+	char **operands;
+	int count, code, failed = 0;
+
+	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
+	store = store_of(cli);
+	for (int i = 0; store && i < count; i++) {
+		struct image_report report = IMAGE_REPORT_INIT;
+		struct error err = ERROR_INIT;
+
+		if (image_remove(store, operands[i], flags.force ? IMAGE_REMOVE_FORCE : 0, &report, &err) < 0)
+			failed = program_fail(cli, &err, 1);
+		(void)fputs(str_text(&report.lines), cli->out);
+		image_report_free(&report);
+	}
+	return store ? failed : 1;
+}
+
+int load_command(struct cli *cli, int argc, char **argv)
+{
+	struct io_flags flags = { .file = NULL };
+	struct image_report report = IMAGE_REPORT_INIT;
+	cleanup_close int opened = -1;
+	struct error err = ERROR_INIT;
+	struct image_store *store;
+	char **operands;
+	int count, code, fd = STDIN_FILENO;
+
+	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
+	if (count > 0)
+		flags.file = operands[0];
+	if (flags.file && strcmp(flags.file, "-") != 0) {
+		fd = opened = open(flags.file, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			return program_say(cli, 1, "open %s: %s", flags.file, strerror(errno));
+	} else if (isatty(STDIN_FILENO)) {
+		return program_say(cli, 1, "requested load from stdin, but stdin is empty; give a file with -i");
+	}
+	store = store_of(cli);
+	if (!store)
+		return 1;
+	if (image_load(store, fd, &(struct image_load_options){ .name = flags.name, .platform = flags.platform },
+		       &report, &err) < 0)
+		code = program_fail(cli, &err, 1);
+	else
+		code = 0;
+	if (!flags.quiet)
+		(void)fputs(str_text(&report.lines), cli->out);
+	image_report_free(&report);
+	return code;
+}
+
+int save_command(struct cli *cli, int argc, char **argv)
+{
+	struct io_flags flags = { .format = "docker-archive" };
+	cleanup_close int opened = -1;
+	struct error err = ERROR_INIT;
+	enum image_format format;
+	struct image_store *store;
+	char **operands;
+	int count, code, fd = STDOUT_FILENO;
+
+	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
+	if (image_format_parse(flags.format, &format, &err) < 0)
+		return program_fail(cli, &err, 1);
+	store = store_of(cli);
+	if (!store)
+		return 1;
+	if (!flags.file && isatty(STDOUT_FILENO))
+		return program_say(cli, 1, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
+	if (flags.file) {
+		fd = opened = open(flags.file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+		if (fd < 0)
+			return program_say(cli, 1, "open %s: %s", flags.file, strerror(errno));
+	}
+	if (image_save(store, (const char *const *)operands, (size_t)count, format, fd, &err) == 0)
+		return 0;
+	if (flags.file)
+		(void)unlink(flags.file);
+	return program_fail(cli, &err, 1);
+}
+
+int import_command(struct cli *cli, int argc, char **argv)
+{
+	struct io_flags flags = { .file = NULL };
+	struct image_import_options options = IMAGE_IMPORT_OPTIONS_INIT;
+	cleanup_close int opened = -1;
+	struct error err = ERROR_INIT;
+	char **operands, id[OCI_DIGEST_MAX];
+	struct image_store *store;
+	int count, code, fd = STDIN_FILENO;
+
+	if (!parse(cli, &flags, argc, argv, &operands, &count, &code)) {
+		option_list_free(&flags.changes);
+		return code;
+	}
+	store = store_of(cli);
+	code = store ? 0 : 1;
+	if (code == 0 && strcmp(operands[0], "-") != 0) {
+		fd = opened = open(operands[0], O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			code = program_say(cli, 1, "open %s: %s", operands[0], strerror(errno));
+	}
+	options.name = count > 1 ? operands[1] : NULL;
+	options.changes = flags.changes.items;
+	options.message = flags.message;
+	if (flags.platform && strchr(flags.platform, '/'))
+		options.architecture = strchr(flags.platform, '/') + 1;
+	if (code == 0 && image_import(store, fd, &options, id, &err) < 0)
+		code = program_fail(cli, &err, 1);
+	else if (code == 0)
+		(void)fprintf(cli->out, "%s\n", id);
+	option_list_free(&flags.changes);
+	return code;
+}
+
+int tag_command(struct cli *cli, int argc, char **argv)
+{
+	struct image_store *store;
+	struct error err = ERROR_INIT;
+	char **operands;
+	int count, code;
+
+	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+		return code;
+	store = store_of(cli);
+	if (!store)
+		return 1;
+	return image_tag(store, operands[0], operands[1], &err) < 0 ? program_fail(cli, &err, 1) : 0;
+}
+
+static json_t *history_row(const struct image_history_row *row, const struct history_flags *flags)
+{
+	enum { SHOWN = 45 };
+	char size[16], created[64] = "N/A";
+	bool cut = !flags->no_trunc && strlen(row->created_by) > SHOWN;
+	struct timespec when;
+
+	format_size(row->size, size);
+	if (clock_parse(row->created, &when) == 0)
+		created_text(when.tv_sec, created);
+	return json_pack("{s:o,s:s,s:s,s:o,s:s,s:s}", "ID",
+			 *row->id == '<' ? json_string(row->id) : short_id(row->id, flags->no_trunc), "CreatedSince",
+			 created, "CreatedAt", row->created, "CreatedBy",
+			 cut ? json_sprintf("%.*s\xe2\x80\xa6", SHOWN - 1, row->created_by)
+			     : json_string(row->created_by),
+			 "Size", size, "Comment", row->comment);
+}
+
+int history_command(struct cli *cli, int argc, char **argv)
+{
+	static const struct format_heading headings[] = {
+		{ "ID", "IMAGE" },
+		{ "CreatedSince", "CREATED" },
+		{ "CreatedAt", "CREATED AT" },
+		{ "CreatedBy", "CREATED BY" },
+		{ "Size", "SIZE" },
+		{ "Comment", "COMMENT" },
+		{ NULL, NULL },
+	};
+	struct history_flags flags = { .human = true };
+	cleanup_json json_t *rows = json_array();
+	struct image_history_row *history = NULL;
+	struct image_store *store;
+	struct error err = ERROR_INIT;
+	struct image image;
+	char **operands;
+	size_t known = 0;
+	int count, code;
+
+	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
+	store = store_of(cli);
+	if (!store)
+		return 1;
+	if (image_open(store, operands[0], &image, &err) < 0)
+		return program_fail(cli, &err, 1);
+	code = image_history(store, &image, &history, &known, &err) < 0 ? program_fail(cli, &err, 1) : 0;
+	for (size_t i = 0; i < known; i++)
+		(void)json_array_append_new(rows, history_row(&history[i], &flags));
+	if (code == 0) {
+		const struct format format = {
+			.format = flags.format,
+			.table = "{{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}",
+			.quiet = flags.quiet ? "{{.ID}}" : NULL,
+			.headings = headings,
+		};
+
+		code = show_rows(cli, &format, rows);
+	}
+	free(history);
+	image_close(&image);
+	return code;
+}
+
+static int prune_images(struct cli *cli, int argc, char **argv)
+{
+	struct prune_flags flags = { .all = false };
+	struct image_report report = IMAGE_REPORT_INIT;
+	struct image_store *store;
+	struct error err = ERROR_INIT;
+	char **operands, size[16];
+	int count, code;
+
+	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
+	if (!flags.force)
+		return program_say(cli, 1, "this removes all %s images; say -f to do it",
+				   flags.all ? "unused" : "nameless");
+	store = store_of(cli);
+	if (!store)
+		return 1;
+	code = image_prune(store, flags.all ? IMAGE_PRUNE_ALL : 0, &report, &err) < 0 ? program_fail(cli, &err, 1) : 0;
+	format_size(report.reclaimed, size);
+	(void)fprintf(cli->out, "%sTotal reclaimed space: %s\n", str_text(&report.lines), size);
+	image_report_free(&report);
+	return code;
+}
+
+const struct command image_commands[] = {
+	{ .name = "history",
+	  .operands = "[OPTIONS] IMAGE",
+	  .summary = "Show how an image was made",
+	  .complete = "image",
+	  .min_operands = 1,
+	  .max_operands = 1,
+	  .options = history_options,
+	  .run = history_command },
+	{ .name = "import",
+	  .operands = "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
+	  .summary = "Make an image from a root file system's tarball",
+	  .complete = "file",
+	  .min_operands = 1,
+	  .max_operands = 2,
+	  .options = import_options,
+	  .run = import_command,
+	  .details = "Examples:\n"
+		     "  caisson image import rootfs.tar.gz mine:1\n"
+		     "  tar -C DIR -c . | caisson image import -c 'CMD [\"/bin/sh\"]' - mine:2" },
+	{ .name = "inspect",
+	  .operands = "[OPTIONS] IMAGE [IMAGE...]",
+	  .summary = "Show all that is known of images",
+	  .complete = "image",
+	  .min_operands = 1,
+	  .max_operands = -1,
+	  .options = inspect_options,
+	  .run = image_inspect_command },
+	{ .name = "load",
+	  .operands = "[OPTIONS] [FILE|DIRECTORY]",
+	  .summary = "Load images from an OCI layout or a docker archive",
+	  .complete = "file",
+	  .max_operands = 1,
+	  .options = load_options,
+	  .run = load_command,
+	  .details = "Examples:\n"
+		     "  docker save busybox | caisson load\n"
+		     "  caisson load -i layout/ --name mine:1" },
+	{ .name = "ls",
+	  .alias = "list",
+	  .operands = "[OPTIONS] [REPOSITORY[:TAG]]",
+	  .summary = "List images",
+	  .complete = "image",
+	  .max_operands = 1,
+	  .options = images_options,
+	  .run = images_command },
+	{ .name = "prune",
+	  .operands = "[OPTIONS]",
+	  .summary = "Remove images that nothing uses",
+	  .options = prune_options,
+	  .run = prune_images },
+	{ .name = "rm",
+	  .alias = "remove",
+	  .operands = "[OPTIONS] IMAGE [IMAGE...]",
+	  .summary = "Remove images",
+	  .complete = "image",
+	  .min_operands = 1,
+	  .max_operands = -1,
+	  .options = rmi_options,
+	  .run = rmi_command },
+	{ .name = "save",
+	  .operands = "[OPTIONS] IMAGE [IMAGE...]",
+	  .summary = "Write images to an archive",
+	  .complete = "image",
+	  .min_operands = 1,
+	  .max_operands = -1,
+	  .options = save_options,
+	  .run = save_command },
+	{ .name = "tag",
+	  .operands = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+	  .summary = "Give an image one more name",
+	  .complete = "image",
+	  .min_operands = 2,
+	  .max_operands = 2,
+	  .run = tag_command },
+	{ .name = NULL },
+};
