@@ -106,11 +106,16 @@ static int list_pids(const struct cgroup *cgroup, struct cgroup_pids *pids, stru
 	size_t count = cgroup->host->count, first = v2 < 0 ? 0 : (size_t)v2;
 	char path[PATH_MAX];
 
-	for (size_t step = 0; ret == -ENOENT && step < count; step++) {
+	/* One that was made for a later limit may still be empty while the processes are in others. */
+	for (size_t step = 0; (ret == -ENOENT || (ret == 0 && pids->count == 0)) && step < count; step++) {
 		size_t i = (first + step) % count;
+		int found;
 
-		if (cgroup_has(cgroup, i) && cgroup_file_path(cgroup, i, NULL, path) == 0)
-			ret = cgroup_pids_below(path, pids);
+		if (!cgroup_has(cgroup, i) || cgroup_file_path(cgroup, i, NULL, path) < 0)
+			continue;
+		found = cgroup_pids_below(path, pids);
+		if (found != -ENOENT)
+			ret = found;
 	}
 	if (ret == -ENOENT)
 		return error_set(err, ENOENT, "cgroup %s does not exist", cgroup->path);

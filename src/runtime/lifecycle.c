@@ -164,9 +164,22 @@ static int move_along(const struct cgroup *cgroup, struct error *err)
 	return 0;
 }
 
+/* Memory without a limit is memory and swap without one, where swap is counted: the old sum would be in the way. */
+static void lift_swap(const struct cgroup *cgroup, struct oci_resources *resources)
+{
+	bool v2 = cgroup->host->layout == CGROUP_V2;
+	uint64_t limit;
+
+	if (resources->memory.limit.set && resources->memory.limit.value == -1 && !resources->memory.swap.set &&
+	    cgroup_read_u64(cgroup, v2 ? "" : "memory", v2 ? "memory.swap.max" : "memory.memsw.limit_in_bytes", &limit,
+			    NULL) == 0)
+		resources->memory.swap = resources->memory.limit;
+}
+
 int runtime_update(struct runtime *runtime, struct container *container, const struct oci_resources *resources,
 		   struct error *err)
 {
+	struct oci_resources wanted = *resources;
 	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
 	struct cgroup cgroup;
 	enum runtime_status status;
@@ -188,10 +201,12 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 		return ret;
 	if (cgroup.present != before)
 		ret = move_along(&cgroup, err);
-	if (ret == 0 && container->systemd_cgroup)
-		ret = container_update_scope(container, runtime->cgroups.layout, resources, err);
 	if (ret == 0)
-		ret = resources_apply(&cgroup, resources, true, err);
+		lift_swap(&cgroup, &wanted);
+	if (ret == 0 && container->systemd_cgroup)
+		ret = container_update_scope(container, runtime->cgroups.layout, &wanted, err);
+	if (ret == 0)
+		ret = resources_apply(&cgroup, &wanted, true, err);
 	cgroup_close(&cgroup);
 	return ret;
 }

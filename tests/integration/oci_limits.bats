@@ -1,0 +1,98 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# update and events: limits of a running container, and what it uses.
+
+load helpers
+setup_file() { oci_setup_file; }
+teardown_file() { oci_teardown_file; }
+setup() { oci_setup; }
+teardown() { oci_teardown; }
+
+# The value of a control file: $1 controller, $2 v1 file.
+limit() {
+	local path
+	path=$(awk -F: -v c="$1" '$2 ~ "(^|,)" c "(,|$)" {print $3}' "/proc/$(oci state "$ID" | jq .pid)/cgroup")
+	[ -n "$path" ] || skip "no v1 $1 controller here"
+	cat "/sys/fs/cgroup/$1$path/$2"
+}
+
+@test "update changes limits by flags, after or before the id" {
+	oci_start "$ID"
+	oci update "$ID" --memory 64M --pids-limit 20
+	[ "$(limit memory memory.limit_in_bytes)" = 67108864 ]
+	[ "$(limit pids pids.max)" = 20 ]
+	oci update --memory 32M --memory-swap 48M --cpu-share 200 --cpu-quota 60000 --cpu-period 90000 "$ID"
+	[ "$(limit memory memory.limit_in_bytes)" = 33554432 ]
+	[ "$(limit cpu cpu.shares)" = 200 ]
+	[ "$(limit cpu cpu.cfs_quota_us)" = 60000 ]
+	oci update --memory -1 --pids-limit -1 --cpu-quota -1 "$ID"
+	[ "$(limit pids pids.max)" = max ]
+	[ "$(limit cpu cpu.cfs_quota_us)" = -1 ]
+}
+
+@test "update reads resources as JSON from a file or standard input" {
+	oci_start "$ID"
+	echo '{"memory": {"limit": 50331648}, "pids": {"limit": 9}}' >resources.json
+	oci update --resources resources.json "$ID"
+	[ "$(limit memory memory.limit_in_bytes)" = 50331648 ]
+	echo '{"pids": {"limit": 11}, "memory": {"limit": 0}}' >resources.json
+	INPUT=resources.json oci update -r - "$ID"
+	[ "$(limit pids pids.max)" = 11 ]
+	[ "$(limit memory memory.limit_in_bytes)" = 50331648 ]
+	echo '{"memory": {"limit": "much"}}' >resources.json
+	run -1 oci update -r resources.json "$ID"
+	[[ $output == *"memory.limit"* ]]
+}
+
+@test "update refuses what is no number, and what has stopped" {
+	oci_start "$ID"
+	run -1 oci update --memory much "$ID"
+	[[ $output == *"invalid value for memory"* ]]
+	run -1 oci update --cpu-share -3 "$ID"
+	oci kill "$ID" KILL
+	wait_for is "$ID" stopped
+	run -1 oci update --pids-limit 3 "$ID"
+	[[ $output == *"container not running"* ]]
+}
+
+@test "events --stats prints one line of runc's form" {
+	oci_start "$ID"
+	run -0 oci events --stats "$ID"
+	[ "${#lines[@]}" = 1 ]
+	[[ $output == '{"type":"stats","id":"'"$ID"'","data":{"cpu":{"usage":{'* ]]
+	[ "$(jq -r '.data | keys_unsorted | join(" ")' <<<"$output")" = "cpu cpuset memory pids blkio hugetlb intel_rdt network_interfaces" ]
+	[ "$(jq .data.pids.current <<<"$output")" = 1 ]
+	[ "$(jq '.data.memory.usage.usage > 0' <<<"$output")" = true ]
+	[ "$(jq '.data.cpu.usage.total > 0' <<<"$output")" = true ]
+}
+
+@test "events goes on at the interval until the container ends" {
+	oci_start "$ID"
+	oci events --interval 100ms "$ID" >events.log 2>&1 &
+	local watcher=$!
+	lines() { [ "$(wc -l <events.log)" -ge "$1" ]; }
+	wait_for lines 3
+	oci delete --force "$ID"
+	wait "$watcher"
+	[ "$(jq -r .type events.log | sort -u)" = stats ]
+}
+
+@test "events tells of an OOM kill" {
+	config '.linux.resources.memory={"limit": 16777216, "swap": 16777216} | .root.readonly=false'
+	args sh -c 'while :; do x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr "\0" x); sleep 0.2; done'
+	ln -sf busybox "$WORK/rootfs/bin/tr"
+	oci_start "$ID"
+	oci events --interval 10s "$ID" >events.log 2>&1 &
+	wait_for grep -qx "{\"type\":\"oom\",\"id\":\"$ID\"}" events.log
+}
+
+@test "events refuses an interval of nothing, and a stopped container" {
+	oci_start "$ID"
+	run -1 oci events --interval 0 "$ID"
+	[[ $output == *"duration interval must be greater than 0"* ]]
+	run -1 oci events --interval soon "$ID"
+	oci kill "$ID" KILL
+	wait_for is "$ID" stopped
+	run -1 oci events --stats "$ID"
+	[[ $output == *"container with id $ID is not running"* ]]
+}
