@@ -413,9 +413,10 @@ cgroup_value()
 }
 
 @test "checkpoint without a working CRIU: an error, and the container lives on" {
+	if inside criu check >"$BATS_TEST_TMPDIR/criu" 2>&1; then skip "CRIU works here"; fi
 	box main
 	run ! podman container checkpoint main
-	[[ "$output" == *CRIU* || "$output" == *criu* || "$output" == *heckpoint* ]]
+	[[ "$output" == *CRIU* || "$output" == *criu* ]]
 	run -0 podman exec main echo alive
 	[ "$output" = alive ]
 }
