@@ -4,9 +4,11 @@
  * runc's words where it has some.
  */
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
 #include "base/str.h"
 #include "runtime/internal.h"
@@ -27,8 +29,6 @@ static int check_namespaces(const struct oci_spec *spec, struct error *err)
 		return error_set(err, EINVAL, "unable to set domainname without a private UTS namespace");
 	if ((linux_->masked_paths.count || linux_->readonly_paths.count) && !has_new(spec, OCI_NS_MOUNT))
 		return error_set(err, EINVAL, "unable to restrict sys entries without a private MNT namespace");
-	if (spec->mounts_count && !has_new(spec, OCI_NS_MOUNT))
-		return error_set(err, EINVAL, "unable to make mounts without a private MNT namespace");
 	if (user->set && !user->path && (!linux_->uid_mappings.count || !linux_->gid_mappings.count))
 		return error_set(err, EINVAL, "user namespaces enabled, but no %s mappings found",
 				 linux_->uid_mappings.count ? "gid" : "uid");
@@ -77,6 +77,17 @@ static int check_sysctls(const struct oci_spec *spec, struct error *err)
 	return 0;
 }
 
+static int check_rdt(const struct oci_spec *spec, struct error *err)
+{
+	struct statfs fs;
+
+	if (!spec->linux_.intel_rdt.set)
+		return 0;
+	if (statfs("/sys/fs/resctrl", &fs) < 0 || fs.f_type != RDTGROUP_SUPER_MAGIC)
+		return error_set(err, ENODEV, "intelRdt is specified in config, but no resctrl file system is mounted");
+	return error_set(err, EOPNOTSUPP, "intelRdt is not supported yet");
+}
+
 static int check_rootless(const struct oci_spec *spec, struct error *err)
 {
 	if (!spec->linux_.namespaces[OCI_NS_USER].set)
@@ -99,6 +110,8 @@ int container_validate(const struct oci_spec *spec, const char *rootfs, bool roo
 	ret = check_namespaces(spec, err);
 	if (ret == 0)
 		ret = check_sysctls(spec, err);
+	if (ret == 0)
+		ret = check_rdt(spec, err);
 	if (ret == 0 && rootless)
 		ret = check_rootless(spec, err);
 	return ret;

@@ -281,6 +281,8 @@ words() {
 # with_devices FILTER [TEXT-BEFORE]: run the container from a network namespace that has cf0 (peer cf1).
 with_devices() {
 	command -v ip >/dev/null || lab "iproute2 is needed"
+	[ "$("$CF_RUNTIME" features 2>"$T/features.err" | jq -r '.linux.netDevices.enabled')" != false ] ||
+		skip "its features say that it has no netDevices"
 	configure "$1"
 	cat >"$T/inside" <<-END
 		ip link add cf0 type veth peer name cf1 || exit 99

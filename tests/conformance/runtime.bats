@@ -297,6 +297,7 @@ signalled() {
 }
 
 @test "runtime.md delete: MUST generate an error for a container that is created, and have no effect on it" {
+	[[ "$CF_RUNTIME" != *caisson-oci ]] || skip "caisson-oci deletes it, like runc: its clients count on that"
 	created 'probe("sleep")'
 	errs delete "$ID"
 	[ "$(state '.status + " " + (.pid | tostring)')" = "created $PID" ]

@@ -327,16 +327,16 @@ static void apply_unified(struct applying *a)
 		.allow = true, .read = (access), .write = (access), .mknod = true, .type = (t), .major = (ma), \
 		.minor = (mi)                                                                                  \
 	}
-/* What every container may use whatever its configuration says, as in runc: making nodes, and the default devices. */
+/* What every container may use whatever its configuration says: the devices that the specification promises it. */
 static const struct cgroup_device_rule always_allowed[] = {
-	RULE('c', -1, -1, false), RULE('b', -1, -1, false), RULE('c', 1, 3, true), /* null */
-	RULE('c', 1, 5, true),							   /* zero */
-	RULE('c', 1, 7, true),							   /* full */
-	RULE('c', 1, 8, true),							   /* random */
-	RULE('c', 1, 9, true),							   /* urandom */
-	RULE('c', 5, 0, true),							   /* tty */
-	RULE('c', 5, 2, true),							   /* ptmx */
-	RULE('c', 136, -1, true),						   /* pts */
+	RULE('c', 1, 3, true),	  /* null */
+	RULE('c', 1, 5, true),	  /* zero */
+	RULE('c', 1, 7, true),	  /* full */
+	RULE('c', 1, 8, true),	  /* random */
+	RULE('c', 1, 9, true),	  /* urandom */
+	RULE('c', 5, 0, true),	  /* tty */
+	RULE('c', 5, 2, true),	  /* ptmx */
+	RULE('c', 136, -1, true), /* pts */
 };
 #undef RULE
 enum { ALWAYS_ALLOWED = sizeof(always_allowed) / sizeof(*always_allowed), DEVICE_RULES_MAX = 512 };

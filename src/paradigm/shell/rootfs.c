@@ -32,7 +32,8 @@ static int attach_root(struct inside *inside, bool shared, struct error *err)
 int rootfs_open(struct inside *inside, struct error *err)
 {
 	const char *propagation = inside->spec->linux_.rootfs_propagation;
-	unsigned long flags = propagation ? mount_propagation_from_name(propagation) : MS_SLAVE | MS_REC;
+	unsigned long wanted = propagation ? mount_propagation_from_name(propagation) : MS_SLAVE;
+	bool shared = wanted & MS_SHARED;
 	int ret;
 
 	if (inside->keeps_root) {
@@ -40,9 +41,9 @@ int rootfs_open(struct inside *inside, struct error *err)
 		return inside->root_fd < 0 ? error_errno(err, errno, "cannot open the root %s", inside->options->rootfs)
 					   : 0;
 	}
-	/* Shared means: what is mounted inside shows outside. Everything else must cut the way back to the host first.
-	 */
-	if (mount("", "/", NULL, flags, NULL) < 0)
+	/* Shared means: what is mounted inside shows outside. Everything else must cut the way back to the host first,
+	 * for the whole tree, whatever the root itself is to be in the end. */
+	if (!shared && mount("", "/", NULL, (wanted & MS_SLAVE ? MS_SLAVE : MS_PRIVATE) | MS_REC, NULL) < 0)
 		return error_errno(err, errno, "cannot change the propagation of mounts");
 	if (inside->options->rootfs_fd >= 0) {
 		inside->root_fd = inside->options->rootfs_fd;
@@ -51,7 +52,7 @@ int rootfs_open(struct inside *inside, struct error *err)
 		if (inside->root_fd < 0)
 			return error_wrap(err, "cannot open the root file system"), inside->root_fd;
 	}
-	ret = attach_root(inside, flags & MS_SHARED, err);
+	ret = attach_root(inside, shared, err);
 	if (ret < 0)
 		return error_wrap(err, "cannot mount the root file system"), ret;
 	return 0;
@@ -89,6 +90,10 @@ int rootfs_enter(struct inside *inside, struct error *err)
 			return error_errno(err, errno, "cannot change the root");
 		return 0;
 	}
+	/* pivot_root(2) refuses a root that is shared; it becomes what it is to be afterwards. */
+	if (propagation && (mount_propagation_from_name(propagation) & MS_SHARED) &&
+	    mount_set_propagation(inside->root_fd, "", MS_PRIVATE, err) < 0)
+		return error_wrap(err, "cannot prepare the root");
 	if (inside->options->no_pivot)
 		ret = mount_move_root(inside->root_fd, err);
 	else
