@@ -224,7 +224,8 @@ static void a_dead_process_means_stopped(void **state)
 	container.pid = getpid();
 	container.pid_start = 1;
 	assert_false(container_is_alive(&container));
-	assert_int_equal(container_open_init(&container), -ESRCH);
+	if (container_open_init(&container) != -ENOSYS) /* valgrind 3.19 hides pidfd_open */
+		assert_int_equal(container_open_init(&container), -ESRCH);
 	container_close(&container);
 }
 

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "linux/cgroup.h"
+#include "linux/clone.h"
 #include "paradigm/shell/hooks.h"
 #include "paradigm/shell/resources.h"
 #include "paradigm/shell/sync.h"
@@ -80,8 +81,14 @@ static void slow_hook_is_killed(void **state)
 {
 	struct timespec before, after;
 	struct error err = ERROR_INIT;
+	int self = pidfd_of(getpid());
 
 	(void)state;
+	if (self == -ENOSYS) {
+		print_message("pidfd_open is missing (valgrind 3.19 hides it)\n");
+		skip();
+	}
+	close(self);
 	(void)clock_gettime(CLOCK_MONOTONIC, &before);
 	assert_int_equal(hooks_run(&HOOKS(HOOK("exec sleep 60", .timeout = { true, 1 })), "prestart", "{}", &err),
 			 -ETIMEDOUT);
