@@ -141,8 +141,8 @@ int info_command(struct cli *cli, int argc, char **argv)
 			   (json_int_t)images_count, "Driver", "overlay", "LoggingDriver", "json-file", "CgroupDriver",
 			   "cgroupfs", "CgroupVersion", cgroup_version(engine), "ServerVersion", CAISSON_VERSION,
 			   "KernelVersion", host.release, "DockerRootDir", engine->images.root, "Name", host.nodename,
-			   "NCPU", get_nprocs(), "MemTotal", (json_int_t)memory.totalram * memory.mem_unit,
-			   "Rootless", engine->images.rootless);
+			   "NCPU", get_nprocs(), "MemTotal", (json_int_t)memory.totalram * memory.mem_unit, "Rootless",
+			   engine->images.rootless);
 	return show_object(cli, flags.format, object);
 }
 
