@@ -9,7 +9,6 @@ PREFIX  ?= /usr/local
 BUILD_TYPE ?= release
 FUZZ_SECONDS ?= 60
 RUNTIME ?= $(BUILD)/bin/caisson-oci
-export RUNTIME
 
 .DEFAULT_GOAL := all
 .PHONY: all help run test unit bench install uninstall lint format fuzz conformance lab deps clean

@@ -11,7 +11,7 @@ oci_setup_file() {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	local top applet
 	top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-	RUNTIME=${RUNTIME:-${BUILD:-$top/build}/bin/caisson-oci}
+	RUNTIME=$(realpath "$(command -v "${RUNTIME:-${BUILD:-$top/build}/bin/caisson-oci}")") || return
 	WORK=$(mktemp -d "${TMPDIR:-/var/tmp}/caisson-oci.XXXXXX")
 	export RUNTIME WORK STATE=$WORK/state
 	: >"$WORK/nothing"
