@@ -146,9 +146,16 @@ void image_reference_full(const struct image_reference *reference, char text[sta
 		       reference->tag);
 }
 
+/* Shortened only as far as it still means the same: what would then begin like a registry keeps its own. */
 const char *image_reference_familiar(const char *full)
 {
-	if (str_starts(full, DEFAULT_PREFIX))
+	const char *rest = full + strlen(DEFAULT_DOMAIN "/");
+	char first[REFERENCE_MAX];
+
+	if (!str_starts(full, DEFAULT_DOMAIN "/"))
+		return full;
+	if (str_starts(full, DEFAULT_PREFIX) && !strchr(full + strlen(DEFAULT_PREFIX), '/'))
 		return full + strlen(DEFAULT_PREFIX);
-	return str_starts(full, DEFAULT_DOMAIN "/") ? full + strlen(DEFAULT_DOMAIN "/") : full;
+	(void)snprintf(first, sizeof(first), "%.*s", (int)strcspn(rest, "/"), rest);
+	return strchr(rest, '/') && looks_like_domain(first) ? full : rest;
 }
