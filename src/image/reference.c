@@ -10,6 +10,8 @@
 #define DEFAULT_DOMAIN "docker.io"
 #define DEFAULT_PREFIX "docker.io/library/"
 
+enum { TAIL_MAX = 256 }; /* a tag and a digest, which do not count against the name */
+
 static const char alphanumeric[] = "abcdefghijklmnopqrstuvwxyz0123456789";
 
 /* "[a-z0-9]+", joined by one of ".", "_", "__", "-"... */
@@ -114,7 +116,7 @@ static int set_name(struct image_reference *reference, char *name, const char *t
 
 int image_reference_parse(const char *text, struct image_reference *reference, struct error *err)
 {
-	char name[REFERENCE_MAX], *at, *slash, *colon;
+	char name[REFERENCE_MAX + TAIL_MAX], *at, *slash, *colon;
 
 	memset(reference, 0, sizeof(*reference));
 	if (!*text || strlen(text) >= sizeof(name) || strspn(text, "0123456789abcdef") == 64)
