@@ -26,6 +26,12 @@ struct attachment {
 	size_t keys_count, keys_matched;
 	struct monitor_exit *ended;
 	bool over, detached;
+	/*
+	 * Input that the monitor has not taken yet.  Never waited for: the monitor takes no input while we do not take
+	 * its output.
+	 */
+	size_t pending_size;
+	struct monitor_frame pending;
 };
 
 /* "ctrl-p", "a", "ctrl-@" ... one word of length bytes. */
@@ -61,27 +67,38 @@ int attach_parse_keys(const char *text, unsigned char keys[static KEYS_MAX], siz
 	return 0;
 }
 
-static int send_frame(int client, char type, const void *data, size_t size)
+static void send_pending(struct attachment *self)
 {
-	struct monitor_frame frame = { .type = type };
-	ssize_t sent;
+	if (self->pending_size == 0)
+		return;
+	if (send(self->client, &self->pending, self->pending_size, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0 ||
+	    (errno != EAGAIN && errno != EINTR))
+		self->pending_size = 0; /* taken, or nobody is there any more, which the other direction will see */
+}
 
-	memcpy(frame.data, data, size);
-	do
-		sent = send(client, &frame, 1 + size, MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? -errno : 0;
+/* Only while nothing is pending. */
+static void send_frame(struct attachment *self, char type, const void *data, size_t size)
+{
+	self->pending.type = type;
+	memcpy(self->pending.data, data, size);
+	self->pending_size = 1 + size;
+	send_pending(self);
 }
 
 static void send_size(const struct attachment *self)
 {
-	unsigned rows, columns;
+	struct {
+		char type;
+		char data[sizeof(struct monitor_size)];
+	} frame = { .type = MONITOR_RESIZE };
 	struct monitor_size size;
+	unsigned rows, columns;
 
 	if (!self->options->tty || tty_get_size(self->options->input, &rows, &columns) < 0 || rows == 0)
 		return;
 	size = (struct monitor_size){ .rows = (uint16_t)rows, .columns = (uint16_t)columns };
-	(void)send_frame(self->client, MONITOR_RESIZE, &size, sizeof(size));
+	memcpy(frame.data, &size, sizeof(size));
+	(void)send(self->client, &frame, sizeof(frame), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /*
@@ -109,23 +126,27 @@ static size_t filter_keys(struct attachment *self, const unsigned char *in, size
 	return used;
 }
 
-static int pass_input(struct attachment *self)
+static void pass_input(struct attachment *self)
 {
 	unsigned char bytes[MONITOR_DATA_MAX - KEYS_MAX], filtered[MONITOR_DATA_MAX];
 	ssize_t count = read(self->input, bytes, sizeof(bytes));
 	size_t size = count > 0 ? (size_t)count : 0;
 
 	if (count < 0 && (errno == EINTR || errno == EAGAIN))
-		return 0;
+		return;
 	if (count <= 0) {
 		self->input = -1;
-		return send_frame(self->client, MONITOR_INPUT_END, "", 0);
+		send_frame(self, MONITOR_INPUT_END, "", 0);
+		return;
 	}
-	if (!self->keys_count)
-		return send_frame(self->client, MONITOR_INPUT, bytes, size);
+	if (!self->keys_count) {
+		send_frame(self, MONITOR_INPUT, bytes, size);
+		return;
+	}
 	size = filter_keys(self, bytes, size, filtered);
 	self->over = self->detached;
-	return size ? send_frame(self->client, MONITOR_INPUT, filtered, size) : 0;
+	if (size)
+		send_frame(self, MONITOR_INPUT, filtered, size);
 }
 
 static int pass_output(struct attachment *self, struct error *err)
@@ -183,8 +204,9 @@ static int pass_all(struct attachment *self, struct error *err)
 	int ret = 0;
 
 	while (!self->over && ret == 0) {
-		struct pollfd fds[] = { { .fd = self->client, .events = POLLIN },
-					{ .fd = self->input, .events = POLLIN },
+		bool pending = self->pending_size > 0;
+		struct pollfd fds[] = { { .fd = self->client, .events = (short)(POLLIN | (pending ? POLLOUT : 0)) },
+					{ .fd = pending ? -1 : self->input, .events = POLLIN },
 					{ .fd = self->signals, .events = POLLIN } };
 
 		if (poll(fds, 3, -1) < 0) {
@@ -194,11 +216,12 @@ static int pass_all(struct attachment *self, struct error *err)
 		}
 		if (fds[2].revents)
 			take_signal(self);
-		if (fds[0].revents)
+		if (fds[0].revents & POLLOUT)
+			send_pending(self);
+		if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 			ret = pass_output(self, err);
-		/* A monitor that is gone is seen by pass_output(). */
 		if (ret == 0 && !self->over && fds[1].revents)
-			(void)pass_input(self);
+			pass_input(self);
 	}
 	return ret;
 }

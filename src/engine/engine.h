@@ -82,6 +82,9 @@ int instance_find(struct engine *engine, const char *what, char id[static INSTAN
 int instance_lock(struct instance *instance, struct error *err);
 void instance_unlock(struct instance *instance);
 
+/* Reads the record again: others may have changed it. */
+int instance_refresh(struct instance *instance, struct error *err);
+
 /* Ids of all instances, in no order; the caller frees with runtime_ids_free(). */
 int instance_ids(struct engine *engine, char ***ids, size_t *count, struct error *err);
 

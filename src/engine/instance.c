@@ -98,7 +98,7 @@ int instance_find(struct engine *engine, const char *what, char id[static INSTAN
 	return error_set(err, ENOENT, "No such container: %s", what);
 }
 
-static int read_record(struct instance *instance, struct error *err)
+int instance_refresh(struct instance *instance, struct error *err)
 {
 	cleanup_free char *text = NULL;
 	json_error_t where;
@@ -136,7 +136,7 @@ int instance_lock(struct instance *instance, struct error *err)
 	    fstatat(instance->engine->instances_fd, instance->id, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    held.st_ino != named.st_ino || held.st_dev != named.st_dev)
 		return error_set(err, ENOENT, "No such container: %s", instance->id);
-	return read_record(instance, err);
+	return instance_refresh(instance, err);
 }
 
 void instance_unlock(struct instance *instance)
@@ -158,7 +158,7 @@ int instance_open(struct engine *engine, const char *what, int flags, struct ins
 	if (instance->dir_fd < 0)
 		return errno == ENOENT ? error_set(err, ENOENT, "No such container: %s", what)
 				       : error_errno(err, errno, "cannot open instance %s", what);
-	ret = flags & INSTANCE_LOCK ? instance_lock(instance, err) : read_record(instance, err);
+	ret = flags & INSTANCE_LOCK ? instance_lock(instance, err) : instance_refresh(instance, err);
 	if (ret < 0)
 		instance_close(instance);
 	return ret;

@@ -184,18 +184,34 @@ int instance_pause(struct instance *instance, bool pause, struct error *err)
 
 int instance_wait(struct instance *instance, int *code, struct error *err)
 {
-	struct monitor_exit ended;
-	struct instance_state state;
-	cleanup_close int client = client_connect(instance, 0, NULL);
-	int ret = client < 0 ? 0 : client_wait(client, -1, &ended);
+	enum { NAP_NS = 10000000 };
+	bool restarts = strcmp(document_text(instance->record, "HostConfig.RestartPolicy.Name"), "no") != 0;
 
-	if (ret == 1) {
-		*code = ended.code;
-		return 0;
+	for (;;) {
+		struct monitor_exit ended = { .code = 0 };
+		struct instance_state state;
+		cleanup_close int client = client_connect(instance, 0, NULL);
+		int ret = client < 0 ? 0 : client_wait(client, -1, &ended);
+
+		/* One that starts again is waited for until it doesn't any more. */
+		if (ret == 1 && !restarts) {
+			*code = ended.code;
+			return 0;
+		}
+		ret = instance_refresh(instance, err);
+		if (ret == 0)
+			ret = instance_look(instance, &state, err);
+		if (ret == 0 && (state.status == INSTANCE_CREATED || state.status == INSTANCE_EXITED)) {
+			unsigned delay;
+
+			*code = state.exit_code;
+			if (state.status == INSTANCE_CREATED || !restart_due(instance, &state, &delay))
+				return 0;
+		}
+		if (ret < 0)
+			return ret;
+		(void)nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 	}
-	ret = instance_look(instance, &state, err);
-	*code = state.exit_code;
-	return ret;
 }
 
 int instance_remove(struct instance *instance, bool force, bool volumes, struct error *err)

@@ -55,7 +55,8 @@ static json_t *own_mount(size_t i, const json_t *record, const struct spec_facts
 	bool writable = document_bool(record, "HostConfig.Privileged");
 	bool ipc_host = strcmp(document_text(record, "HostConfig.IpcMode"), "host") == 0;
 
-	if (ipc_host && (strcmp(destination, "/dev/shm") == 0 || strcmp(destination, "/dev/mqueue") == 0)) {
+	/* A new mqueue mount shows the queues of the IPC namespace by itself. */
+	if (ipc_host && strcmp(destination, "/dev/shm") == 0) {
 		type = "bind";
 		source = destination;
 		json_decref(options);

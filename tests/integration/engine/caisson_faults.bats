@@ -1,0 +1,267 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck disable=SC2010,SC2154,SC2178,SC2128
+#
+# Whatever is killed or runs out, and whenever: a clear error, the other instances untouched, nothing left behind, and
+# the next command works.
+
+bats_require_minimum_version 1.5.0
+load caisson
+
+setup_file() { store_make; }
+teardown_file() { store_remove; }
+
+teardown()
+{
+	# shellcheck disable=SC2046 # one word per instance
+	caisson rm -f $(caisson ps -aq) >"$BATS_TEST_TMPDIR/rm.log" 2>&1 || true
+}
+
+sleeper() # NAME [FLAGS...]
+{
+	local name=$1
+	shift
+	caisson run -d --name "$name" "$@" busybox sleep 1000 <"$BATS_FILE_TMPDIR/empty"
+}
+
+# settled ID...: after a command that looks at all instances, nothing is left of those.
+settled()
+{
+	caisson ps -aq >"$BATS_TEST_TMPDIR/ps" || return 1
+	nothing_left "$@"
+}
+
+@test "kill -9 of process 1 ends the instance with 137" {
+	id=$(sleeper box)
+	sleeper other
+	kill -9 "$(process_of box)"
+	[ "$(caisson wait box)" = 137 ]
+	eventually is_in_state box exited
+	[ "$(state_of other)" = running ]
+	caisson start box
+	[ "$(state_of box)" = running ]
+	caisson rm -f box other
+	eventually nothing_left "$id"
+}
+
+@test "kill -9 of the monitor: the next command ends and records what it held" {
+	id=$(sleeper box)
+	sleeper other
+	process=$(process_of box)
+	kill -9 "$(monitor_of box)"
+	[ "$(state_of box)" = exited ]
+	[ "$(caisson inspect -f '{{.State.ExitCode}}' box)" = 137 ]
+	eventually no_such_process "$process"
+	[ "$(state_of other)" = running ]
+	caisson start box
+	[ "$(state_of box)" = running ]
+	caisson rm -f box other
+	eventually nothing_left "$id"
+}
+
+@test "kill -9 of the monitor of an instance with --rm: the next command removes it" {
+	id=$(sleeper box --rm)
+	kill -9 "$(monitor_of box)"
+	eventually settled "$id"
+	sleeper box
+}
+
+@test "kill -9 of a foreground run: the instance lives on, and --rm is still done" {
+	"$CAISSON_BUILD/bin/caisson" --root "$STORE" run --rm --name box busybox sh -c 'echo up; sleep 1' \
+		>"$BATS_TEST_TMPDIR/out" <"$BATS_FILE_TMPDIR/empty" 3>&- &
+	pid=$!
+	eventually grep up "$BATS_TEST_TMPDIR/out"
+	id=$(caisson ps -q --no-trunc)
+	kill -9 "$pid"
+	sleep 0.2
+	[ "$(state_of box)" = running ]
+	eventually nothing_left "$id"
+}
+
+@test "kill -9 of an exec: the instance and its other processes live on" {
+	sleeper box
+	"$CAISSON_BUILD/bin/caisson" --root "$STORE" exec box sh -c 'echo up; sleep 100' >"$BATS_TEST_TMPDIR/out" <"$BATS_FILE_TMPDIR/empty" 3>&- &
+	pid=$!
+	eventually grep up "$BATS_TEST_TMPDIR/out"
+	kill -9 "$pid"
+	[ "$(state_of box)" = running ]
+	caisson exec box true
+}
+
+# One run, killed after so many milliseconds; $2 is who is killed.
+killed_after()
+{
+	"$CAISSON_BUILD/bin/caisson" --root "$STORE" run --rm busybox sleep 0.02 >"$BATS_TEST_TMPDIR/out" 2>&1 <"$BATS_FILE_TMPDIR/empty" 3>&- &
+	local pid=$!
+	sleep "$(printf '0.%04d' "$1")"
+	if [ "$2" = group ]; then
+		# The command, what it has forked, the monitor, process 1: all that there is of this store.
+		pkill -KILL -f -- "$STORE" || true
+	else
+		kill -9 "$pid" || true
+	fi
+	wait "$pid" || true
+}
+
+@test "kill -9 of the command after any time leaves nothing" {
+	for ((tenths = 0; tenths < 300; tenths += 6)); do
+		killed_after "$tenths" command
+	done 2>"$BATS_TEST_TMPDIR/jobs"
+	eventually settled
+	caisson run --rm busybox true
+}
+
+@test "kill -9 of command, monitor and process 1 together after any time leaves nothing" {
+	for ((tenths = 0; tenths < 300; tenths += 6)); do
+		killed_after "$tenths" group
+	done 2>"$BATS_TEST_TMPDIR/jobs"
+	eventually settled
+	caisson run --rm busybox true
+}
+
+# The system calls that make or remove something; a kill at each of them in turn is a kill at every step.
+@test "kill -9 of the command at every step that makes or removes something leaves nothing" {
+	command -v strace >"$BATS_TEST_TMPDIR/strace" || skip "needs strace"
+	local calls=mkdirat,symlinkat,renameat,renameat2,unlinkat,openat,flock,fsopen,fsmount,pipe2,bind,socketpair,fork,clone,mkdir
+	for call in ${calls//,/ }; do
+		for ((n = 1; n < 60; n += n < 6 ? 1 : 7)); do
+			code=0
+			strace -o "$BATS_TEST_TMPDIR/trace" -e "trace=$call" -e "inject=$call:signal=SIGKILL:when=$n" \
+				"$CAISSON_BUILD/bin/caisson" --root "$STORE" run --rm --name step -v /data busybox true \
+				>"$BATS_TEST_TMPDIR/out" 2>&1 <"$BATS_FILE_TMPDIR/empty" 3>&- || code=$?
+			[ "$code" -ne 0 ] || break
+		done
+	done
+	eventually settled
+	[ -z "$(caisson volume ls -q)" ]
+	[ "$(caisson run --rm --name step busybox echo fine)" = fine ]
+}
+
+@test "kill -9 of rm at every step leaves nothing" {
+	command -v strace >"$BATS_TEST_TMPDIR/strace" || skip "needs strace"
+	for call in renameat unlinkat openat flock; do
+		for n in 1 2 3 5 8 13 21; do
+			caisson create --name step -v /data busybox true
+			strace -o "$BATS_TEST_TMPDIR/trace" -e "trace=$call" -e "inject=$call:signal=SIGKILL:when=$n" \
+				"$CAISSON_BUILD/bin/caisson" --root "$STORE" rm -v step >"$BATS_TEST_TMPDIR/out" 2>&1 <"$BATS_FILE_TMPDIR/empty" 3>&- || true
+			caisson rm -fv step >"$BATS_TEST_TMPDIR/out" 2>&1
+		done
+	done
+	eventually settled
+	[ -z "$(caisson volume ls -q)" ]
+}
+
+@test "system calls that fail are told, and leave nothing" {
+	command -v strace >"$BATS_TEST_TMPDIR/strace" || skip "needs strace"
+	for fault in mkdirat:ENOSPC symlinkat:ENOSPC openat:EMFILE fsopen:ENODEV fsmount:EPERM pipe2:ENFILE socketpair:EMFILE bind:EACCES clone:EAGAIN renameat:EIO; do
+		call=${fault%:*}
+		for n in 1 2 3 6 10; do
+			code=0
+			strace -o "$BATS_TEST_TMPDIR/trace" -e "trace=$call" -e "inject=$call:error=${fault#*:}:when=$n" \
+				"$CAISSON_BUILD/bin/caisson" --root "$STORE" run --rm busybox true >"$BATS_TEST_TMPDIR/out" 2>&1 <"$BATS_FILE_TMPDIR/empty" 3>&- || code=$?
+			[ "$code" -eq 0 ] || [ "$code" -eq 125 ] || [ "$code" -eq 1 ] || { echo "$fault $n: $code"; cat "$BATS_TEST_TMPDIR/out"; false; }
+			[ "$code" -eq 0 ] || grep -q '^caisson: .' "$BATS_TEST_TMPDIR/out"
+		done
+	done
+	eventually settled
+}
+
+@test "a full disk: a clear error, and room makes it work again" {
+	mkdir "$BATS_TEST_TMPDIR/small"
+	mount -t tmpfs -o size=6m tmpfs "$BATS_TEST_TMPDIR/small"
+	STORE=$BATS_TEST_TMPDIR/small/store
+	caisson import "$BATS_FILE_TMPDIR/busybox.tar" busybox
+	dd if=/dev/zero of="$BATS_TEST_TMPDIR/small/fill" bs=64k 2>"$BATS_TEST_TMPDIR/dd" || true
+	try run --rm busybox true
+	full=$status message=$output
+	rm "$BATS_TEST_TMPDIR/small/fill"
+	try run --rm busybox echo works
+	works=$output
+	caisson ps -aq
+	left=$(ls -A "$STORE/instances" "$STORE/pending" "$STORE/names" | grep -v "^$STORE\|^$" || true)
+	umount "$BATS_TEST_TMPDIR/small"
+	[ "$full" -eq 125 ]
+	[[ "$message" == "caisson: "*"No space left on device"* ]]
+	[ "$works" = works ]
+	[ -z "$left" ]
+}
+
+@test "an instance that fills its disk keeps its exit code and its neighbours" {
+	mkdir "$BATS_TEST_TMPDIR/small"
+	mount -t tmpfs -o size=8m tmpfs "$BATS_TEST_TMPDIR/small"
+	STORE=$BATS_TEST_TMPDIR/small/store
+	caisson import "$BATS_FILE_TMPDIR/busybox.tar" busybox
+	try run --rm busybox sh -c 'dd if=/dev/zero of=/x bs=64k; echo lots; exit 3'
+	code=$status
+	caisson ps -aq
+	left=$(ls -A "$STORE/instances" | head)
+	umount "$BATS_TEST_TMPDIR/small"
+	[ "$code" -eq 3 ]
+	[ -z "$left" ]
+}
+
+@test "a missing monitor, a damaged record" {
+	cp "$CAISSON_BUILD/bin/caisson" "$BATS_TEST_TMPDIR/caisson"
+	run "$BATS_TEST_TMPDIR/caisson" --root "$STORE" run --rm busybox true <"$BATS_FILE_TMPDIR/empty"
+	[ "$status" -eq 125 ] || [ "$status" -eq 0 ] # 0 where one is installed
+	sleeper box
+	id=$(caisson inspect -f '{{.Id}}' box)
+	echo '{"Id":' >"$STORE/instances/$id/instance.json"
+	sleeper other
+	try ps -a --format '{{.Names}}'
+	[[ "$output" == *"the record of instance $id is damaged"* ]]
+	[[ "$output" == *other* ]]
+	caisson rm -f "$id"
+	caisson rm -f other
+	eventually nothing_left "$id"
+}
+
+@test "a store that is no store is refused" {
+	mkdir "$BATS_TEST_TMPDIR/no-store"
+	touch "$BATS_TEST_TMPDIR/no-store/file"
+	run caisson --root "$BATS_TEST_TMPDIR/no-store" ps
+	[ "$status" -ne 0 ]
+	[ "$(ls "$BATS_TEST_TMPDIR/no-store")" = file ]
+}
+
+@test "two hundred instances at once, then none" {
+	local i pids=()
+	for ((i = 0; i < 200; i++)); do
+		"$CAISSON_BUILD/bin/caisson" --root "$STORE" run -d --name "many$i" busybox sleep 1000 \
+			>"$BATS_TEST_TMPDIR/run$i" 2>&1 <"$BATS_FILE_TMPDIR/empty" 3>&- &
+		pids+=($!)
+	done
+	failed=0
+	for pid in "${pids[@]}"; do
+		wait "$pid" || failed=$((failed + 1))
+	done
+	[ "$failed" -eq 0 ] || { cat "$BATS_TEST_TMPDIR"/run* | grep caisson: | sort | uniq -c; false; }
+	[ "$(caisson ps -q | wc -l)" -eq 200 ]
+	# shellcheck disable=SC2046 # one word per instance
+	caisson rm -f $(caisson ps -q) >"$BATS_TEST_TMPDIR/rm"
+	[ "$(wc -l <"$BATS_TEST_TMPDIR/rm")" -eq 200 ]
+	eventually nothing_left
+}
+
+@test "an idle instance's monitor holds less than 150 KiB" {
+	sleeper box
+	sleep 0.3
+	pss=$(awk '/^Pss:/ { print $2 }' "/proc/$(monitor_of box)/smaps_rollup")
+	[ "$pss" -lt 150 ]
+}
+
+@test "the same name from many at once: one gets it" {
+	local i pids=() won=0
+	for ((i = 0; i < 20; i++)); do
+		"$CAISSON_BUILD/bin/caisson" --root "$STORE" create --name same busybox true \
+			>"$BATS_TEST_TMPDIR/create$i" 2>&1 <"$BATS_FILE_TMPDIR/empty" 3>&- &
+		pids+=($!)
+	done
+	for pid in "${pids[@]}"; do
+		if wait "$pid"; then
+			won=$((won + 1))
+		fi
+	done
+	[ "$won" -eq 1 ]
+	[ "$(caisson ps -aq | wc -l)" -eq 1 ]
+}
