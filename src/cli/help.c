@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How the tables of options.h read as help: for people, and for programs that make completions. */
+/* How the tables of options.h read as help: for people, and for programs. */
 #include <string.h>
 
 #include "cli/options.h"

@@ -93,7 +93,7 @@ enum cli_verdict cli_usage_error(struct cli *cli, const char *format, ...)
 	return CLI_BAD;
 }
 
-static const struct cli_option *find_name(const struct cli_option *options, const char *name, size_t length)
+const struct cli_option *cli_option_named(const struct cli_option *options, const char *name, size_t length)
 {
 	for (; options && options->name; options++) {
 		if (strncmp(options->name, name, length) == 0 && options->name[length] == '\0')
@@ -102,7 +102,7 @@ static const struct cli_option *find_name(const struct cli_option *options, cons
 	return NULL;
 }
 
-static const struct cli_option *find_letter(const struct cli_option *options, char letter)
+const struct cli_option *cli_option_lettered(const struct cli_option *options, char letter)
 {
 	for (; options && options->name; options++) {
 		if (options->letter && options->letter == letter)
@@ -127,8 +127,7 @@ static int parse_truth(const char *text, bool *value)
 	return -EINVAL;
 }
 
-/* Stores one value; value is NULL for a switch without "=...". */
-static int apply(const struct cli_option *option, void *target, const char *value, struct error *err)
+int cli_option_store(const struct cli_option *option, void *target, const char *value, struct error *err)
 {
 	char *member = (char *)target + option->offset;
 	int ret = 0;
@@ -162,7 +161,7 @@ static enum cli_verdict apply_or_complain(struct cli *cli, const struct cli_opti
 	struct error err = ERROR_INIT;
 	char letter[] = "-x, ";
 
-	if (apply(option, target, value, &err) == 0)
+	if (cli_option_store(option, target, value, &err) == 0)
 		return CLI_GO;
 	letter[1] = option->letter;
 	return cli_usage_error(cli, "invalid argument \"%s\" for \"%s--%s\" flag: %s", value ? value : "",
@@ -199,7 +198,7 @@ static enum cli_verdict parse_long(struct walk *walk, const char *text)
 {
 	size_t length = strcspn(text, "=");
 	const char *value = text[length] ? text + length + 1 : NULL;
-	const struct cli_option *option = find_name(walk->options, text, length);
+	const struct cli_option *option = cli_option_named(walk->options, text, length);
 
 	if (!option && length == 4 && strncmp(text, "help", 4) == 0) {
 		cli_help(walk->cli);
@@ -219,7 +218,7 @@ static enum cli_verdict parse_long(struct walk *walk, const char *text)
 static enum cli_verdict parse_letters(struct walk *walk, const char *word)
 {
 	for (const char *at = word + 1; *at; at++) {
-		const struct cli_option *option = find_letter(walk->options, *at);
+		const struct cli_option *option = cli_option_lettered(walk->options, *at);
 		enum cli_verdict verdict;
 		const char *value = NULL;
 
@@ -255,7 +254,7 @@ static enum cli_verdict parse_word(struct walk *walk, const char *word)
 		return parse_long(walk, name + 1);
 	/* runc's flag package takes "-name" for "--name". */
 	if (walk->cli->single_dash && name[1] &&
-	    (find_name(walk->options, name, strcspn(name, "=")) || strcmp(name, "help") == 0))
+	    (cli_option_named(walk->options, name, strcspn(name, "=")) || strcmp(name, "help") == 0))
 		return parse_long(walk, name);
 	return parse_letters(walk, word);
 }

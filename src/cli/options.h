@@ -3,8 +3,8 @@
  * options - commands and their flags, as tables.
  *
  * Each command is a struct command whose table of struct cli_option says
- * everything about its flags once: parsing, --help, "did you mean" and the
- * data for shell completion (`help --machine`) all come from it.  Flags read
+ * everything about its flags once: parsing, --help, "did you mean", shell
+ * completion (complete.h) and the check of the man pages all come from it.  Flags read
  * as those of docker and runc do: --name VALUE, --name=VALUE, -n VALUE,
  * -nVALUE, -n=VALUE, switches bundled (-it) or given a truth (--rm=false), "--"
  * ends them.  getopt_long(3) is not used: it keeps global state, takes
@@ -38,12 +38,11 @@ struct option_list {
 };
 
 struct cli_option {
-	const char *name; /* without dashes; NULL ends the table */
-	char letter;	  /* or 0 */
-	const char *arg;  /* what the value is called in --help; NULL for a switch */
-	const char *help; /* one line; NULL hides the flag */
-	const char
-		*complete; /* of the value: "file", "dir", "image", "instance", "volume", or words "a b c"; or NULL */
+	const char *name;     /* without dashes; NULL ends the table */
+	char letter;	      /* or 0 */
+	const char *arg;      /* what the value is called in --help; NULL for a switch */
+	const char *help;     /* one line; NULL hides the flag */
+	const char *complete; /* what the value may be (complete.h), or NULL */
 	enum option_kind kind;
 	size_t offset; /* of the member in the command's target struct */
 	/* OPTION_CALL only; value is NULL for a switch (arg == NULL), "false" when it was switched off. */
@@ -82,7 +81,7 @@ struct command {
 	const char *operands; /* for the usage line: "[OPTIONS] IMAGE [COMMAND] [ARG...]" */
 	const char *summary;  /* one line; NULL hides the command */
 	const char *details;  /* below the flags in --help: examples, notes; or NULL */
-	const char *complete; /* of the operands: as in struct cli_option */
+	const char *complete; /* what the operands may be (complete.h), or NULL */
 	int min_operands;
 	int max_operands;				    /* -1: any number */
 	bool operands_end_options;			    /* what follows the first operand is not ours (run, exec) */
@@ -129,6 +128,13 @@ enum cli_verdict cli_parse(struct cli *cli, void *target, int argc, char **argv,
 enum cli_verdict cli_parse_options(struct cli *cli, const struct cli_option *options, void *target, bool stop, int argc,
 				   char **argv, char ***operands, int *count);
 
+/* The option of a table with that name (length bytes), or that letter; or NULL. */
+const struct cli_option *cli_option_named(const struct cli_option *options, const char *name, size_t length);
+const struct cli_option *cli_option_lettered(const struct cli_option *options, char letter);
+
+/* Stores one value in target; value is NULL for a switch without "=...". */
+int cli_option_store(const struct cli_option *option, void *target, const char *value, struct error *err);
+
 /* Prints a usage error; returns CLI_BAD. */
 enum cli_verdict cli_usage_error(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -136,7 +142,7 @@ enum cli_verdict cli_usage_error(struct cli *cli, const char *format, ...) __att
 void cli_help(const struct cli *cli);
 
 /*
- * Everything below root, for programs that make shell completions; tab-separated lines:
+ * Everything below root, for programs that read it (the check of the man pages); tab-separated lines:
  *     command PATH OPERANDS COMPLETE SUMMARY
  *     option PATH --NAME -L ARG COMPLETE HELP
  * "-" stands for what is not there.

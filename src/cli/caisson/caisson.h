@@ -25,10 +25,16 @@
 
 enum { EXIT_ENGINE = 125 };
 
+/* Flags before the command. */
+struct globals {
+	const char *root;
+	bool debug, version;
+};
+
 /* The context of struct cli. */
 struct program {
+	struct globals flags;
 	const char *root; /* --root, or NULL */
-	bool debug;
 	bool engine_open;
 	struct engine engine;
 	char *self, *monitor, *init; /* paths of the programs that belong together; owned */
@@ -92,7 +98,11 @@ int read_env_file(const char *path, json_t *list, bool labels, struct error *err
 json_t *env_of_flag(const char *text);
 
 /* The commands, by file. */
-extern const struct command image_commands[], container_commands[], volume_commands[], system_commands[];
+extern const struct command root_commands[], image_commands[], container_commands[], volume_commands[],
+	system_commands[];
+int help_command(struct cli *cli, int argc, char **argv);
+int completion_command(struct cli *cli, int argc, char **argv);
+int complete_command(struct cli *cli, int argc, char **argv);
 int run_command(struct cli *cli, int argc, char **argv);
 int create_command(struct cli *cli, int argc, char **argv);
 int start_command(struct cli *cli, int argc, char **argv);

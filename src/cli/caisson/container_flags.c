@@ -555,11 +555,12 @@ static int apply_field(void *target, const struct cli_option *option, const char
 #define COMMON_OPTIONS                                                                                                 \
 	FIELD("add-host", 0, "list", "Add a line to /etc/hosts (name:ip)"),                                            \
 		FIELD("annotation", 0, "map", "Add an annotation for the runtime"),                                    \
-		OPT_LIST("attach", 'a', "list", struct container_flags, attach, "Attach to stdin, stdout or stderr"),  \
+		OPT_VALUE(OPTION_LIST, "attach", 'a', "list", "stdin stdout stderr", struct container_flags, attach,   \
+			  "Attach to stdin, stdout or stderr"),                                                        \
 		FIELD("blkio-weight", 0, "uint16", "Block I/O weight, from 10 to 1000; 0 leaves it alone"),            \
 		FIELD("blkio-weight-device", 0, "list", "Block I/O weight of a device (/dev/sda:200)"),                \
-		FIELD("cap-add", 0, "list", "Add a capability, or ALL"),                                               \
-		FIELD("cap-drop", 0, "list", "Drop a capability, or ALL"),                                             \
+		FIELD_OF("cap-add", 0, "list", "capability", "Add a capability, or ALL"),                              \
+		FIELD_OF("cap-drop", 0, "list", "capability", "Drop a capability, or ALL"),                            \
 		FIELD("cgroup-parent", 0, "string", "Cgroup below which the instance's is made"),                      \
 		FIELD_OF("cgroupns", 0, "string", "host private", "Cgroup namespace: private (default) or host"),      \
 		FIELD_OF("cidfile", 0, "string", "file", "Write the instance's ID to this file"),                      \
@@ -588,24 +589,28 @@ static int apply_field(void *target, const struct cli_option *option, const char
 		FIELD("hostname", 'h', "string", "Host name of the instance"),                                         \
 		FIELD("init", 0, NULL, "Put an init that forwards signals and reaps processes in front"),              \
 		FIELD("interactive", 'i', NULL, "Keep stdin open even if nobody is attached"),                         \
-		FIELD("ipc", 0, "string", "IPC namespace: private (default), host, container:NAME"),                   \
+		FIELD_OF("ipc", 0, "string", "private host container:instance-running",                                \
+			 "IPC namespace: private (default), host, container:NAME"),                                    \
 		FIELD_OF("isolation", 0, "string", "container auto", "What isolates the instance: container, auto"),   \
 		FIELD("label", 'l', "list", "Set a label (NAME=VALUE)"),                                               \
 		OPT_VALUE(OPTION_LIST, "label-file", 0, "list", "file", struct container_flags, label_files,           \
 			  "Read labels from a file"),                                                                  \
 		FIELD_OF("log-driver", 0, "string", "json-file none", "Where output goes: json-file (default), none"), \
-		FIELD("log-opt", 0, "list", "Option of the log (max-size=10m, max-file=3)"),                           \
+		FIELD_OF("log-opt", 0, "list", "max-size= max-file=", "Option of the log (max-size=10m, max-file=3)"), \
 		FIELD("memory", 'm', "bytes", "Memory limit"),                                                         \
 		FIELD("memory-reservation", 0, "bytes", "Memory that is left to it when memory is short"),             \
 		FIELD("memory-swap", 0, "bytes", "Limit of memory and swap together; -1: no limit of swap"),           \
 		FIELD("memory-swappiness", 0, "int", "How readily its memory is swapped, from 0 to 100"),              \
-		FIELD("mount", 0, "mount", "Mount something (type=bind|volume|tmpfs,source=...,target=...)"),          \
+		FIELD_OF("mount", 0, "mount", "type=bind, type=volume, type=tmpfs,",                                   \
+			 "Mount something (type=bind|volume|tmpfs,source=...,target=...)"),                            \
 		OPT_STRING("name", 0, "string", struct container_flags, name, "Name of the instance"),                 \
-		FIELD_OF("network", 0, "network", "none host", "Network: none (default), host, container:NAME"),       \
+		FIELD_OF("network", 0, "network", "none host container:instance",                                      \
+			 "Network: none (default), host, container:NAME"),                                             \
 		OPT_CALL("net", 0, "network", NULL, apply_field, NULL),                                                \
 		FIELD("oom-kill-disable", 0, NULL, "Let it wait instead of killing it when it is out of memory"),      \
 		FIELD("oom-score-adj", 0, "int", "How readily the kernel kills it, from -1000 to 1000"),               \
-		FIELD("pid", 0, "string", "PID namespace: private (default), host, container:NAME"),                   \
+		FIELD_OF("pid", 0, "string", "private host container:instance-running",                                \
+			 "PID namespace: private (default), host, container:NAME"),                                    \
 		FIELD("pids-limit", 0, "int", "How many processes it may have; -1: no limit"),                         \
 		FIELD("platform", 0, "string", "Refuse an image of another platform (os/arch)"),                       \
 		FIELD("privileged", 0, NULL, "Give it all capabilities and devices of the host"),                      \
@@ -615,18 +620,23 @@ static int apply_field(void *target, const struct cli_option *option, const char
 		FIELD_OF("restart", 0, "string", "no always unless-stopped on-failure",                                \
 			 "Start it again when it ends: no, always, unless-stopped, on-failure[:N]"),                   \
 		FIELD("rm", 0, NULL, "Remove it when it ends"),                                                        \
-		FIELD("security-opt", 0, "list", "no-new-privileges, seccomp=FILE|unconfined, apparmor=, label="),     \
+		FIELD_OF("security-opt", 0, "list",                                                                    \
+			 "no-new-privileges seccomp=unconfined seccomp=file apparmor= label=disable "                  \
+			 "systempaths=unconfined",                                                                     \
+			 "no-new-privileges, seccomp=FILE|unconfined, apparmor=, label="),                             \
 		FIELD("shm-size", 0, "bytes", "Size of /dev/shm (64m)"),                                               \
-		FIELD("stop-signal", 0, "string", "Signal that stops it (SIGTERM)"),                                   \
+		FIELD_OF("stop-signal", 0, "string", "signal", "Signal that stops it (SIGTERM)"),                      \
 		FIELD("stop-timeout", 0, "int", "Seconds from that to SIGKILL (10)"),                                  \
 		FIELD("sysctl", 0, "map", "Set a kernel parameter of its namespaces (NAME=VALUE)"),                    \
 		FIELD("tmpfs", 0, "list", "Mount a tmpfs (/run:size=64m)"),                                            \
 		FIELD("tty", 't', NULL, "Give it a terminal"),                                                         \
-		FIELD("ulimit", 0, "ulimit", "Resource limit (nofile=1024:2048)"),                                     \
+		FIELD_OF("ulimit", 0, "ulimit", "as= core= cpu= data= fsize= memlock= nofile= nproc= rss= stack=",     \
+			 "Resource limit (nofile=1024:2048)"),                                                         \
 		FIELD("user", 'u', "string", "User and group (NAME|UID[:GROUP|GID])"),                                 \
-		FIELD("userns", 0, "string", "User namespace: host (default), private"),                               \
-		FIELD("uts", 0, "string", "UTS namespace: private (default), host"),                                   \
-		FIELD_OF("volume", 'v', "list", "dir", "Mount a directory or a volume ([SOURCE:]DESTINATION[:ro])"),   \
+		FIELD_OF("userns", 0, "string", "host private", "User namespace: host (default), private"),            \
+		FIELD_OF("uts", 0, "string", "private host", "UTS namespace: private (default), host"),                \
+		FIELD_OF("volume", 'v', "list", "dir volume",                                                          \
+			 "Mount a directory or a volume ([SOURCE:]DESTINATION[:ro])"),                                 \
 		FIELD_OF("workdir", 'w', "string", NULL, "Working directory inside")
 
 const struct cli_option create_options[] = {

@@ -26,8 +26,10 @@ struct list_flags {
 const struct cli_option images_options[] = {
 	OPT_SWITCH("all", 'a', struct list_flags, all, "Show all images (there are no intermediate ones)"),
 	OPT_SWITCH("digests", 0, struct list_flags, digests, "Show digests"),
-	OPT_LIST("filter", 'f', "filter", struct list_flags, filters, "Only those: dangling=true label= reference="),
-	OPT_STRING("format", 0, "string", struct list_flags, format, "table, table TEMPLATE, json, or a Go template"),
+	OPT_VALUE(OPTION_LIST, "filter", 'f', "filter", "dangling=true dangling=false label= reference=",
+		  struct list_flags, filters, "Only those: dangling=true label= reference="),
+	OPT_VALUE(OPTION_STRING, "format", 0, "string", "json table", struct list_flags, format,
+		  "table, table TEMPLATE, json, or a Go template"),
 	OPT_SWITCH("no-trunc", 0, struct list_flags, no_trunc, "Do not shorten"),
 	OPT_SWITCH("quiet", 'q', struct list_flags, quiet, "Only IDs"),
 	{ .name = NULL },
@@ -80,8 +82,8 @@ struct history_flags {
 };
 
 const struct cli_option history_options[] = {
-	OPT_STRING("format", 0, "string", struct history_flags, format,
-		   "table, table TEMPLATE, json, or a Go template"),
+	OPT_VALUE(OPTION_STRING, "format", 0, "string", "json table", struct history_flags, format,
+		  "table, table TEMPLATE, json, or a Go template"),
 	OPT_SWITCH("human", 'H', struct history_flags, human, "Sizes and dates for people (default true)"),
 	OPT_SWITCH("no-trunc", 0, struct history_flags, no_trunc, "Do not shorten"),
 	OPT_SWITCH("quiet", 'q', struct history_flags, quiet, "Only IDs"),
@@ -478,7 +480,7 @@ const struct command image_commands[] = {
 	{ .name = "import",
 	  .operands = "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
 	  .summary = "Make an image from a root file system's tarball",
-	  .complete = "file",
+	  .complete = "file;image",
 	  .min_operands = 1,
 	  .max_operands = 2,
 	  .options = import_options,

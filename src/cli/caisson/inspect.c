@@ -18,7 +18,8 @@ struct inspect_flags {
 };
 
 const struct cli_option inspect_options[] = {
-	OPT_STRING("format", 'f', "string", struct inspect_flags, format, "json, or a Go template"),
+	OPT_VALUE(OPTION_STRING, "format", 'f', "string", "json", struct inspect_flags, format,
+		  "json, or a Go template"),
 	OPT_SWITCH("size", 's', struct inspect_flags, size, "Add how much the instance has written"),
 	OPT_VALUE(OPTION_STRING, "type", 0, "string", "container image", struct inspect_flags, type,
 		  "Only instances (container), or only images (image)"),

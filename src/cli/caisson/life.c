@@ -18,7 +18,7 @@ struct stop_flags {
 };
 
 const struct cli_option stop_options[] = {
-	OPT_STRING("signal", 's', "string", struct stop_flags, signal, "Signal to send first"),
+	OPT_VALUE(OPTION_STRING, "signal", 's', "string", "signal", struct stop_flags, signal, "Signal to send first"),
 	OPT_INT("time", 't', "int", struct stop_flags, timeout, "Seconds to wait before killing it; -1: for ever"),
 	OPT_INT("timeout", 0, "int", struct stop_flags, timeout, NULL),
 	{ .name = NULL },
@@ -29,7 +29,8 @@ struct kill_flags {
 };
 
 const struct cli_option kill_options[] = {
-	OPT_STRING("signal", 's', "string", struct kill_flags, signal, "Signal to send (SIGKILL)"),
+	OPT_VALUE(OPTION_STRING, "signal", 's', "string", "signal", struct kill_flags, signal,
+		  "Signal to send (SIGKILL)"),
 	{ .name = NULL },
 };
 

@@ -23,9 +23,13 @@ struct ps_flags {
 
 const struct cli_option ps_options[] = {
 	OPT_SWITCH("all", 'a', struct ps_flags, all, "Show those that do not run, too"),
-	OPT_LIST("filter", 'f', "filter", struct ps_flags, filters,
-		 "Only those: id= name= label= status= exited= ancestor= before= since= volume="),
-	OPT_STRING("format", 0, "string", struct ps_flags, format, "table, table TEMPLATE, json, or a Go template"),
+	OPT_VALUE(OPTION_LIST, "filter", 'f', "filter",
+		  "ancestor=image before=instance exited= id= label= name=instance since=instance "
+		  "status=created status=exited status=paused status=restarting status=running volume=volume",
+		  struct ps_flags, filters,
+		  "Only those: id= name= label= status= exited= ancestor= before= since= volume="),
+	OPT_VALUE(OPTION_STRING, "format", 0, "string", "json table", struct ps_flags, format,
+		  "table, table TEMPLATE, json, or a Go template"),
 	OPT_INT("last", 'n', "int", struct ps_flags, last, "Only the N newest, whatever they do"),
 	OPT_SWITCH("latest", 'l', struct ps_flags, latest, "Only the newest, whatever it does"),
 	OPT_SWITCH("no-trunc", 0, struct ps_flags, no_trunc, "Do not shorten"),

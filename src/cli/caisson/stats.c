@@ -29,7 +29,8 @@ struct stats_flags {
 
 const struct cli_option stats_options[] = {
 	OPT_SWITCH("all", 'a', struct stats_flags, all, "Show those that do not run, too"),
-	OPT_STRING("format", 0, "string", struct stats_flags, format, "table, table TEMPLATE, json, or a Go template"),
+	OPT_VALUE(OPTION_STRING, "format", 0, "string", "json table", struct stats_flags, format,
+		  "table, table TEMPLATE, json, or a Go template"),
 	OPT_SWITCH("no-stream", 0, struct stats_flags, no_stream, "Only once"),
 	OPT_SWITCH("no-trunc", 0, struct stats_flags, no_trunc, "Do not shorten"),
 	{ .name = NULL },

@@ -23,7 +23,8 @@ struct format_flags {
 };
 
 const struct cli_option format_option[] = {
-	OPT_STRING("format", 'f', "string", struct format_flags, format, "json, or a Go template"),
+	OPT_VALUE(OPTION_STRING, "format", 'f', "string", "json", struct format_flags, format,
+		  "json, or a Go template"),
 	{ .name = NULL },
 };
 

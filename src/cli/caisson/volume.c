@@ -14,7 +14,8 @@ struct volume_flags {
 };
 
 static const struct cli_option ls_options[] = {
-	OPT_STRING("format", 0, "string", struct volume_flags, format, "table, table TEMPLATE, json, or a Go template"),
+	OPT_VALUE(OPTION_STRING, "format", 0, "string", "json table", struct volume_flags, format,
+		  "table, table TEMPLATE, json, or a Go template"),
 	OPT_SWITCH("quiet", 'q', struct volume_flags, quiet, "Only names"),
 	{ .name = NULL },
 };

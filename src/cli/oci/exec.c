@@ -60,7 +60,7 @@ const struct cli_option oci_exec_options[] = {
 	OPT_STRING("process-label", 0, "label", struct flags, process_label, "SELinux label of the process"),
 	OPT_STRING("apparmor", 0, "profile", struct flags, apparmor, "AppArmor profile of the process"),
 	OPT_CALL("no-new-privs", 0, NULL, NULL, set_no_new_privs, "no privileges may be gained by execve(2)"),
-	OPT_LIST("cap", 'c', "capability", struct flags, caps, "one more capability"),
+	OPT_VALUE(OPTION_LIST, "cap", 'c', "capability", "capability", struct flags, caps, "one more capability"),
 	OPT_INT("preserve-fds", 0, "n", struct flags, preserve_fds,
 		"pass N more descriptors to the process (stdio + $LISTEN_FDS + N in total)"),
 	OPT_LIST("cgroup", 0, "[controller:]path", struct flags, cgroups,

@@ -9,45 +9,50 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cli/complete.h"
 #include "cli/oci/oci.h"
 #include "linux/selfexec.h"
 
-#define COMMAND(name_, operands_, summary_)                                                                   \
-	{                                                                                                     \
-		.name = #name_, .operands = operands_, .summary = summary_, .details = oci_##name_##_details, \
-		.max_operands = -1, .options = oci_##name_##_options, .run = oci_##name_                      \
+#define COMMAND(name_, operands_, complete_, summary_)                                                  \
+	{                                                                                               \
+		.name = #name_, .operands = operands_, .complete = complete_, .summary = summary_,      \
+		.details = oci_##name_##_details, .max_operands = -1, .options = oci_##name_##_options, \
+		.run = oci_##name_                                                                      \
 	}
-#define COMMAND_UNTIL_OPERAND(name_, operands_, summary_)                                                              \
-	{                                                                                                              \
-		.name = #name_, .operands = operands_, .summary = summary_, .details = oci_##name_##_details,          \
-		.max_operands = -1, .options = oci_##name_##_options, .operands_end_options = true, .run = oci_##name_ \
+#define COMMAND_UNTIL_OPERAND(name_, operands_, complete_, summary_)                                    \
+	{                                                                                               \
+		.name = #name_, .operands = operands_, .complete = complete_, .summary = summary_,      \
+		.details = oci_##name_##_details, .max_operands = -1, .options = oci_##name_##_options, \
+		.operands_end_options = true, .run = oci_##name_                                        \
 	}
 
 /* How many operands there may be is checked by each command, in runc's words. */
 const struct command oci_commands[] = {
-	COMMAND(checkpoint, "[command options] <container-id>", "checkpoint a running container"),
-	COMMAND(create, "[command options] <container-id>", "create a container"),
-	COMMAND(delete, "[command options] <container-id>",
+	COMMAND(checkpoint, "[command options] <container-id>", "instance;", "checkpoint a running container"),
+	COMMAND(completion, "bash|zsh|fish", "bash zsh fish;",
+		"print a script that teaches a shell to complete commands"),
+	COMMAND(create, "[command options] <container-id>", NULL, "create a container"),
+	COMMAND(delete, "[command options] <container-id>", "instance;",
 		"delete any resources held by the container often used with detached container"),
-	COMMAND(events, "[command options] <container-id>",
+	COMMAND(events, "[command options] <container-id>", "instance;",
 		"display container events such as OOM notifications, cpu, memory, and IO usage statistics"),
 	COMMAND_UNTIL_OPERAND(exec,
 			      "[command options] <container-id> <command> [args...]  || -p process.json <container-id>",
-			      "execute new process inside the container"),
-	COMMAND(features, "", "show the enabled features"),
-	COMMAND(kill, "[command options] <container-id> [signal]",
+			      "instance;", "execute new process inside the container"),
+	COMMAND(features, "", NULL, "show the enabled features"),
+	COMMAND(kill, "[command options] <container-id> [signal]", "instance;signal",
 		"kill sends the specified signal (default: SIGTERM) to the container's init process"),
-	COMMAND(list, "[command options]", "lists containers started with the given root"),
-	COMMAND(pause, "<container-id>", "pause suspends all processes inside the container"),
-	COMMAND_UNTIL_OPERAND(ps, "[command options] <container-id> [ps options]",
+	COMMAND(list, "[command options]", NULL, "lists containers started with the given root"),
+	COMMAND(pause, "<container-id>", "instance;", "pause suspends all processes inside the container"),
+	COMMAND_UNTIL_OPERAND(ps, "[command options] <container-id> [ps options]", "instance;",
 			      "ps displays the processes running inside a container"),
-	COMMAND(restore, "[command options] <container-id>", "restore a container from a previous checkpoint"),
-	COMMAND(resume, "<container-id>", "resumes all processes that have been previously paused"),
-	COMMAND(run, "[command options] <container-id>", "create and run a container"),
-	COMMAND(spec, "[command options]", "create a new specification file"),
-	COMMAND(start, "<container-id>", "executes the user defined process in a created container"),
-	COMMAND(state, "<container-id>", "output the state of a container"),
-	COMMAND(update, "[command options] <container-id>", "update container resource constraints"),
+	COMMAND(restore, "[command options] <container-id>", NULL, "restore a container from a previous checkpoint"),
+	COMMAND(resume, "<container-id>", "instance;", "resumes all processes that have been previously paused"),
+	COMMAND(run, "[command options] <container-id>", NULL, "create and run a container"),
+	COMMAND(spec, "[command options]", NULL, "create a new specification file"),
+	COMMAND(start, "<container-id>", "instance;", "executes the user defined process in a created container"),
+	COMMAND(state, "<container-id>", "instance;", "output the state of a container"),
+	COMMAND(update, "[command options] <container-id>", "instance;", "update container resource constraints"),
 	{ .name = NULL },
 };
 
@@ -132,7 +137,7 @@ static int print_version(const struct oci *oci)
 	return oci_print(text, &err) < 0 ? oci_fail(oci, &err, OCI_EXIT_ERROR) : 0;
 }
 
-/* "help", "help COMMAND", and "help --machine" for programs that write completions. */
+/* "help", "help COMMAND", and "help --machine" for programs that read it (the check of the man page). */
 static int help_command(struct cli *cli, int argc, char **argv)
 {
 	if (argc < 2) {
@@ -148,6 +153,22 @@ static int help_command(struct cli *cli, int argc, char **argv)
 		return -1;
 	oci_help(cli);
 	return 0;
+}
+
+static void offer_containers(struct completion *completion, const char *kind)
+{
+	struct runtime runtime;
+	char **ids;
+	size_t count;
+
+	if (strcmp(kind, "instance") != 0 || oci_open(completion->cli->context, &runtime, NULL) < 0)
+		return;
+	if (runtime_list(&runtime, &ids, &count, NULL) == 0) {
+		for (size_t i = 0; i < count; i++)
+			completion_offer(completion, ids[i], NULL);
+		runtime_ids_free(ids, count);
+	}
+	runtime_close(&runtime);
 }
 
 static int unknown_command(struct oci *oci, const char *word)
@@ -174,6 +195,11 @@ static int dispatch(struct cli *cli, int argc, char **argv)
 	if (strcmp(argv[0], "help") == 0 || strcmp(argv[0], "h") == 0) {
 		code = help_command(cli, argc, argv);
 		return code < 0 ? unknown_command(oci, argv[1]) : code;
+	}
+	if (strcmp(argv[0], "__complete") == 0) {
+		completion_answer(&(struct completion){ .cli = cli, .globals = oci, .source = offer_containers },
+				  argv + 1, argc - 1);
+		return 0;
 	}
 	cli->command = find_command(argv[0]);
 	if (!cli->command)

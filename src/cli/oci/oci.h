@@ -85,6 +85,7 @@ int oci_check_console(bool detach, bool terminal, const char *socket, struct err
 	extern const struct cli_option oci_##name##_options[];  \
 	extern const char oci_##name##_details[]
 OCI_COMMAND(checkpoint);
+OCI_COMMAND(completion);
 OCI_COMMAND(create);
 OCI_COMMAND(delete);
 OCI_COMMAND(events);

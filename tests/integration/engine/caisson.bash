@@ -12,7 +12,7 @@ store_make()
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	[ -x "$CAISSON_BUILD/bin/caisson" ] || skip "caisson is not built"
 	export STORE=$BATS_FILE_TMPDIR/store
-	"$BATS_TEST_DIRNAME/../../../tools/make-default-image" "$BATS_FILE_TMPDIR/busybox.tar"
+	"${BASH_SOURCE[0]%/*}/../../../tools/make-default-image" "$BATS_FILE_TMPDIR/busybox.tar"
 	caisson image import -c 'CMD ["/bin/sh"]' "$BATS_FILE_TMPDIR/busybox.tar" busybox >"$BATS_FILE_TMPDIR/import.log"
 	: >"$BATS_FILE_TMPDIR/empty"
 }
