@@ -59,6 +59,12 @@ static const char *namespaces_text(uint64_t flags, char text[static NAMESPACES_T
 /* What a user can do about the usual refusals. */
 static int explain(struct error *err, uint64_t flags, int code)
 {
+	if (code == EACCES && (flags & CLONE_INTO_CGROUP))
+		return error_hint(err, "it may not enter its cgroup: that takes the right to write to cgroup.procs of "
+				       "the cgroup that holds both its own and the caller's");
+	if ((code == EBUSY || code == EOPNOTSUPP) && (flags & CLONE_INTO_CGROUP))
+		return error_hint(err, "its cgroup cannot hold processes: it gives controllers to children of its own, "
+				       "or is threaded");
 	if (code == EPERM && !(flags & CLONE_NEWUSER))
 		return error_hint(err, "it needs CAP_SYS_ADMIN, or a user namespace");
 	if (code == EPERM)
@@ -117,8 +123,9 @@ pid_t clone_process(const struct clone_options *options, struct error *err)
 		int code = errno;
 
 		if (!namespaces_text(arguments.flags, names)[0])
-			return error_errno(err, code, "cannot create a process");
-		(void)error_errno(err, code, "cannot create a process in new namespaces (%s)", names);
+			(void)error_errno(err, code, "cannot create a process");
+		else
+			(void)error_errno(err, code, "cannot create a process in new namespaces (%s)", names);
 		return explain(err, arguments.flags, code);
 	}
 	if (pid > 0 && options->pidfd)

@@ -4,15 +4,20 @@
  * forms that runc gave it (a path, or slice:prefix:name for systemd).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "linux/idmap.h"
 #include "runtime/internal.h"
+
+enum { DELEGATE_MAX = 4096 };
 
 /*
  * A relative path is ours to place.  Under version 2 the caller's own cgroup holds the caller, so it can have no
@@ -130,6 +135,65 @@ int container_cgroup(struct runtime *runtime, const struct container *container,
 	if (!container->cgroup_path)
 		return error_set(err, ENOENT, "container %s has no cgroup", container->id);
 	return cgroup_open(&runtime->cgroups, container->cgroup_path, cgroup, err);
+}
+
+/* The directory itself, and of its files those that the kernel says may be given away. */
+static int give(const struct cgroup *cgroup, uid_t owner)
+{
+	static const char list_path[] = "/sys/kernel/cgroup/delegate";
+	int v2 = cgroup_host_find(cgroup->host, "");
+	cleanup_free char *dir = path_join(cgroup->host->hierarchies[v2].mount, cgroup->path), *list = NULL;
+	cleanup_close int fd = dir ? open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	char *rest, *name;
+
+	if (fd < 0 || fchown(fd, owner, (gid_t)-1) < 0)
+		return -errno;
+	if (file_read(AT_FDCWD, list_path, DELEGATE_MAX, &list, NULL, NULL) < 0)
+		list = strdup("cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n"); /* before 4.15 */
+	rest = list;
+	while (rest && (name = strsep(&rest, "\n"))) {
+		/* A file of a controller that is not there: memory.oom.group. */
+		if (*name && fchownat(fd, name, owner, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT)
+			return -errno;
+	}
+	return list ? 0 : -ENOMEM;
+}
+
+static bool shows_cgroup_writable(const struct oci_spec *spec)
+{
+	bool shown = false;
+
+	if (!spec->linux_.namespaces[OCI_NS_CGROUP].set || spec->linux_.namespaces[OCI_NS_CGROUP].path)
+		return false;
+	for (size_t i = 0; i < spec->mounts_count && !shown; i++) {
+		const struct oci_mount *mount = &spec->mounts[i];
+
+		shown = mount->type && str_starts(mount->type, "cgroup");
+		for (size_t k = 0; k < mount->options.count; k++)
+			shown &= strcmp(mount->options.items[k], "ro") != 0;
+	}
+	return shown;
+}
+
+int container_delegate_cgroup(const struct container *container, const struct cgroup *cgroup, struct error *err)
+{
+	const struct oci_linux *linux_ = &container->spec.linux_;
+	const struct idmap_range *ranges = (const struct idmap_range *)linux_->uid_mappings.items;
+	int64_t owner = container->spec.process.user.uid;
+	int ret;
+
+	if (cgroup->host->layout != CGROUP_V2 || !shows_cgroup_writable(&container->spec))
+		return 0;
+	if (linux_->namespaces[OCI_NS_USER].set)
+		owner = idmap_outside(ranges, linux_->uid_mappings.count, (uint32_t)owner);
+	/* The caller's already, or nobody's that we know. */
+	if (owner < 0 || (uid_t)owner == geteuid())
+		return 0;
+	ret = give(cgroup, (uid_t)owner);
+	/* Who is not root cannot give it away; the container then finds what it would with a read-only mount. */
+	if (ret == -EPERM)
+		return 0;
+	return ret < 0 ? error_errno(err, -ret, "cannot change the owner of cgroup %s", cgroup->path) : 0;
 }
 
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err)

@@ -193,6 +193,61 @@ int container_make_empty(struct runtime *runtime, const char *id, const char *bu
 	return ret < 0 ? ret : make_directory(&creation, id, config, size, err);
 }
 
+/*
+ * The rules for devices would keep the child from making the nodes that its configuration lists.  In v1 it enters the
+ * cgroup after that; here it is in it before.
+ */
+static bool confines_late(const struct creation *creation)
+{
+	return creation->container->systemd_cgroup || creation->runtime->cgroups.layout == CGROUP_V2;
+}
+
+static unsigned resources_flags(const struct creation *creation)
+{
+	return creation->runtime->rootless ? RESOURCES_ROOTLESS : 0;
+}
+
+static int apply_resources(struct creation *creation, struct error *err)
+{
+	unsigned late = confines_late(creation) ? RESOURCES_WITHOUT_DEVICES : 0;
+	int ret = resources_apply(&creation->cgroup, &creation->container->spec.linux_.resources,
+				  resources_flags(creation) | late, err);
+
+	return ret < 0 ? ret : container_delegate_cgroup(creation->container, &creation->cgroup, err);
+}
+
+static int confine(void *context, struct error *err)
+{
+	struct creation *creation = context;
+
+	if (!creation->has_cgroup || !confines_late(creation))
+		return 0;
+	return resources_apply_devices(&creation->cgroup, &creation->container->spec.linux_.resources,
+				       resources_flags(creation), err);
+}
+
+/* A cgroup that the configuration names must be had; that of our own choice is what a rootless user may lack. */
+static bool may_go_without(const struct creation *creation)
+{
+	return creation->runtime->rootless && !creation->container->spec.linux_.cgroups_path;
+}
+
+static int go_without_cgroup(struct creation *creation, struct error *err)
+{
+	struct container *container = creation->container;
+
+	if (resources_limited(&container->spec.linux_.resources)) {
+		(void)error_set(err, EPERM,
+				"rootless needs no limits + no cgrouppath when no permission is granted for cgroups: "
+				"cannot create %s: permission denied",
+				container->cgroup_path);
+		return error_hint(err, "ask for delegation (systemd: Delegate=yes), or use --systemd-cgroup");
+	}
+	free(container->cgroup_path);
+	container->cgroup_path = NULL;
+	return 0;
+}
+
 static int make_cgroup(struct creation *creation, struct error *err)
 {
 	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
@@ -202,11 +257,13 @@ static int make_cgroup(struct creation *creation, struct error *err)
 
 	container_controllers(creation->runtime, resources, controllers);
 	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, 0,
-			    creation->runtime->rootless, &creation->cgroup, err);
+			    may_go_without(creation), &creation->cgroup, err);
 	if (ret < 0)
 		return error_wrap(err, "cannot create the cgroup %s", container->cgroup_path), ret;
+	if (!creation->cgroup.present)
+		return go_without_cgroup(creation, err);
 	creation->has_cgroup = true;
-	return resources_apply(&creation->cgroup, resources, false, err);
+	return apply_resources(creation, err);
 }
 
 /*
@@ -252,7 +309,7 @@ static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHI
 	if (!creation->container->cgroup_path)
 		return error_errno(err, ENOMEM, "cannot name the cgroup");
 	creation->has_cgroup = true;
-	return resources_apply(&creation->cgroup, &creation->container->spec.linux_.resources, false, err);
+	return apply_resources(creation, err);
 }
 
 /* The socket that `start` connects to; bound by the directory's descriptor, as a path may be too long for an address.
@@ -308,6 +365,7 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 		.rootfs_fd = options->rootfs_fd,
 		.cgroup = creation->has_cgroup || creation->joins_late ? &creation->cgroup : NULL,
 		.join = creation->joins_late ? join_late : NULL,
+		.confine = confine,
 		.start_socket = creation->start_socket,
 		.console_socket = options->console_socket,
 		.keep_console = options->keep_console,

@@ -45,6 +45,11 @@ int container_choose_cgroup(struct runtime *runtime, struct container *container
 /* The controllers that a container with these resources joins: see cgroup_create(). */
 void container_controllers(const struct runtime *runtime, const struct oci_resources *resources,
 			   const char *list[static RESOURCES_CONTROLLERS_MAX + 1]);
+/*
+ * Gives the container's user the cgroup where the configuration shows it one of its own to write in (config-linux.md,
+ * "Cgroup ownership": version 2, a new cgroup namespace, a cgroup mount that is not read-only).
+ */
+int container_delegate_cgroup(const struct container *container, const struct cgroup *cgroup, struct error *err);
 /* Removes it with whatever still runs in it. */
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err);
 

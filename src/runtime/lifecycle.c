@@ -206,7 +206,8 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 	if (ret == 0 && container->systemd_cgroup)
 		ret = container_update_scope(container, runtime->cgroups.layout, &wanted, err);
 	if (ret == 0)
-		ret = resources_apply(&cgroup, &wanted, true, err);
+		ret = resources_apply(&cgroup, &wanted, RESOURCES_UPDATE | (runtime->rootless ? RESOURCES_ROOTLESS : 0),
+				      err);
 	cgroup_close(&cgroup);
 	return ret;
 }

@@ -290,7 +290,7 @@ static void v1_memory_is_written(void **state)
 	struct error err = ERROR_INIT;
 
 	(void)state;
-	assert_int_equal(resources_apply(&fake->cgroup, &resources, true, &err), 0);
+	assert_int_equal(resources_apply(&fake->cgroup, &resources, RESOURCES_UPDATE, &err), 0);
 	fake_expect(fake, "memory.limit_in_bytes", "1048576");
 	fake_expect(fake, "memory.memsw.limit_in_bytes", "2097152");
 	fake_expect(fake, "memory.soft_limit_in_bytes", "4096");
@@ -308,7 +308,7 @@ static void v2_limits_are_written(void **state)
 					   .pids_limit = { true, 33 } };
 
 	(void)state;
-	assert_int_equal(resources_apply(&fake->cgroup, &resources, true, NULL), 0);
+	assert_int_equal(resources_apply(&fake->cgroup, &resources, RESOURCES_UPDATE, NULL), 0);
 	fake_expect(fake, "memory.max", "1048576");
 	/* Version 2 counts swap alone, the document counts both together. */
 	fake_expect(fake, "memory.swap.max", "2097152");

@@ -136,8 +136,11 @@ int cgroup_mount_make(struct inside *inside, const struct oci_mount *mount, stru
 	ret = inside_join_cgroup(inside, err);
 	if (ret < 0)
 		return ret;
-	if (!cgroup || cgroup->host->count == 0)
-		return 0; /* a host without cgroups: there is nothing to show */
+	/* Without a cgroup there is nothing to show; but a bind mount of the host's /sys would show the host's tree,
+	 * and a rootless user may write in there (CVE-2023-25809). */
+	if (!cgroup || !cgroup->present)
+		return mount_classic("tmpfs", target, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "mode=755",
+				     err);
 	ret = mount_options_parse(mount->options.items, mount->options.count, &parsed, err);
 	if (ret < 0)
 		return ret;

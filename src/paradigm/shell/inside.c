@@ -168,7 +168,7 @@ static int set_up(struct inside *inside, struct error *err)
 		ret = rootfs_open(inside, err);
 	if (ret == 0)
 		ret = rootfs_build(inside, err);
-	if (ret == 0 && (hooks->prestart.count || hooks->create_runtime.count))
+	if (ret == 0 && (hooks->prestart.count || hooks->create_runtime.count || hooks->create_container.count))
 		ret = sync_ask(inside->sync, SYNC_HOOKS, 0, err);
 	if (ret == 0)
 		ret = run_own_hooks(inside, &hooks->create_container, "createContainer", inside->sync, err);

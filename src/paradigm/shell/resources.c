@@ -11,7 +11,7 @@
 struct applying {
 	const struct cgroup *cgroup;
 	const struct oci_resources *resources;
-	bool v2, update;
+	bool v2, update, rootless;
 	int failed; /* 0 or -errno */
 	struct error *err;
 };
@@ -423,23 +423,49 @@ static void apply_devices(struct applying *a)
 		rules[count++] = always_allowed[i];
 	if (a->v2) {
 		a->failed = cgroup_devices_v2(a->cgroup, rules, count, a->err);
+		/* cgroup v2 knows no delegation of devices. */
+		if (a->failed == -EPERM && a->rootless)
+			a->failed = 0;
 		return;
 	}
 	put(a, "devices", allow_all ? "devices.allow" : "devices.deny", "a");
+	/* Nor has a rootless user a cgroup in v1's hierarchy. */
+	if (a->failed && a->rootless) {
+		a->failed = 0;
+		return;
+	}
 	put_devices_v1(a, rules + 1, count - 1);
 }
 
-int resources_apply(const struct cgroup *cgroup, const struct oci_resources *resources, bool update, struct error *err)
+static struct applying begin(const struct cgroup *cgroup, const struct oci_resources *resources, unsigned flags,
+			     struct error *err)
 {
-	struct applying a = {
+	return (struct applying){
 		.cgroup = cgroup,
 		.resources = resources,
 		.v2 = cgroup->host->layout == CGROUP_V2,
-		.update = update,
+		.update = flags & RESOURCES_UPDATE,
+		.rootless = flags & RESOURCES_ROOTLESS,
 		.err = err,
 	};
+}
+
+int resources_apply_devices(const struct cgroup *cgroup, const struct oci_resources *resources, unsigned flags,
+			    struct error *err)
+{
+	struct applying a = begin(cgroup, resources, flags, err);
 
 	apply_devices(&a);
+	return a.failed;
+}
+
+int resources_apply(const struct cgroup *cgroup, const struct oci_resources *resources, unsigned flags,
+		    struct error *err)
+{
+	struct applying a = begin(cgroup, resources, flags, err);
+
+	if (!(flags & RESOURCES_WITHOUT_DEVICES))
+		apply_devices(&a);
 	check_memory_usage(&a);
 	if (a.v2)
 		apply_memory_v2(&a);
@@ -458,14 +484,45 @@ int resources_apply(const struct cgroup *cgroup, const struct oci_resources *res
 	return a.failed;
 }
 
+static bool is_throttled(const struct oci_resources *r)
+{
+	return r->block_io.read_bps.count || r->block_io.write_bps.count || r->block_io.read_iops.count ||
+	       r->block_io.write_iops.count;
+}
+
+static bool limits_io(const struct oci_resources *r)
+{
+	return is_throttled(r) || r->block_io.weight.set || r->block_io.leaf_weight.set ||
+	       r->block_io.weight_device_count;
+}
+
+static bool limits_cpu(const struct oci_resources *r)
+{
+	return r->cpu.shares.set || r->cpu.quota.set || r->cpu.period.set || r->cpu.burst.set || r->cpu.idle.set ||
+	       r->cpu.realtime_period.set || r->cpu.realtime_runtime.set;
+}
+
+bool resources_limited(const struct oci_resources *r)
+{
+	return r->memory.limit.value || r->memory.reservation.value || r->memory.swap.value || limits_cpu(r) ||
+	       r->cpu.cpus || r->cpu.mems || r->pids_limit.value > 0 || limits_io(r) || r->hugepage_limits.count ||
+	       r->network.class_id.set || r->network.priorities.count || r->rdma.count || r->unified.count;
+}
+
+/* Whether a file of that controller is among the "unified" ones. */
+static bool is_named(const struct oci_resources *r, const char *controller)
+{
+	size_t length = strlen(controller);
+
+	for (size_t i = 0; i < r->unified.count; i++)
+		if (strncmp(r->unified.items[i].key, controller, length) == 0 && r->unified.items[i].key[length] == '.')
+			return true;
+	return false;
+}
+
 void resources_controllers(const struct oci_resources *r, enum cgroup_layout layout,
 			   const char *list[static RESOURCES_CONTROLLERS_MAX + 1])
 {
-	bool throttled = r->block_io.read_bps.count || r->block_io.write_bps.count || r->block_io.read_iops.count ||
-			 r->block_io.write_iops.count;
-	bool io = throttled || r->block_io.weight.set || r->block_io.leaf_weight.set || r->block_io.weight_device_count;
-	bool cpu = r->cpu.shares.set || r->cpu.quota.set || r->cpu.period.set || r->cpu.burst.set || r->cpu.idle.set ||
-		   r->cpu.realtime_period.set || r->cpu.realtime_runtime.set;
 	const struct {
 		const char *controller;
 		bool needed;
@@ -476,14 +533,15 @@ void resources_controllers(const struct oci_resources *r, enum cgroup_layout lay
 		{ "cpuacct", true },
 		{ "pids", true },
 		{ "freezer", true },
-		{ "cpu", layout == CGROUP_V2 || cpu },
-		{ "cpuset", r->cpu.cpus || r->cpu.mems },
-		{ "blkio", io },
-		{ "io", io },
-		{ "hugetlb", r->hugepage_limits.count },
+		{ "cpu", layout == CGROUP_V2 || limits_cpu(r) },
+		{ "cpuset", r->cpu.cpus || r->cpu.mems || is_named(r, "cpuset") },
+		{ "blkio", limits_io(r) },
+		{ "io", limits_io(r) || is_named(r, "io") },
+		{ "hugetlb", r->hugepage_limits.count || is_named(r, "hugetlb") },
 		{ "net_cls", r->network.class_id.set },
 		{ "net_prio", r->network.priorities.count },
-		{ "rdma", r->rdma.count },
+		{ "rdma", r->rdma.count || is_named(r, "rdma") },
+		{ "misc", is_named(r, "misc") },
 	};
 	size_t count = 0;
 

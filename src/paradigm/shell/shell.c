@@ -244,6 +244,14 @@ static int hand_doors(struct shell *shell, struct error *err)
 	return ret;
 }
 
+static int confine(struct shell *shell, struct error *err)
+{
+	if (shell->confined || !shell->options->confine)
+		return 0;
+	shell->confined = true;
+	return shell->options->confine(shell->options->state_context, err);
+}
+
 /* The child ended the conversation without a word: killed, or out of memory. */
 static int silent_end(const struct shell *shell, struct error *err)
 {
@@ -272,7 +280,10 @@ int shell_prepare(struct shell *shell, struct error *err)
 		ret = 0;
 		switch (message.kind) {
 		case SYNC_READY:
-			return 0;
+			ret = confine(shell, err);
+			if (ret == 0)
+				return 0;
+			break;
 		case SYNC_CGROUP:
 			ret = hand_doors(shell, err);
 			break;
@@ -281,7 +292,9 @@ int shell_prepare(struct shell *shell, struct error *err)
 			go = true;
 			break;
 		case SYNC_HOOKS:
-			ret = run_hooks(shell, err);
+			ret = confine(shell, err);
+			if (ret == 0)
+				ret = run_hooks(shell, err);
 			go = true;
 			break;
 		case SYNC_PID:

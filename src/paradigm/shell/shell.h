@@ -42,6 +42,9 @@ struct shell_options { /* nothing in here is owned */
 	 */
 	struct cgroup *cgroup; /* NULL: stay in the caller's */
 	int (*join)(void *context, pid_t pid, int doors[static CGROUP_HIERARCHIES_MAX], struct error *err);
+	/* Called once, when the child has made all that it has to make and before any hook runs: for what would be in
+	 * its way, the rules for devices.  NULL: nothing. */
+	int (*confine)(void *context, struct error *err);
 	int start_socket;	    /* listening AF_UNIX socket on which `start` will connect; -1: go at once */
 	const char *console_socket; /* gets the terminal's master; NULL: none */
 	bool keep_console;	    /* the terminal's master is returned in struct shell instead */
@@ -50,7 +53,7 @@ struct shell_options { /* nothing in here is owned */
 	int seccomp_cache;	    /* directory descriptor, or -1 */
 	bool no_pivot, no_new_keyring;
 	shell_state_fn *state;
-	void *state_context; /* of state and join */
+	void *state_context; /* of state, join and confine */
 };
 
 struct shell {
@@ -60,6 +63,7 @@ struct shell {
 	int console; /* the terminal's master if it is kept, owned; else -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
 	int doors_count; /* that join opened; -1 before it was called */
+	bool confined;
 	const struct shell_options *options;
 };
 
