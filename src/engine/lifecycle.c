@@ -17,32 +17,14 @@
 #include "engine/name.h"
 #include "engine/recover.h"
 #include "engine/spec.h"
+#include "linux/signals.h"
 #include "runtime/runtime.h"
 
 int signal_from_name(const char *name, struct error *err)
 {
-	const char *bare = strncasecmp(name, "SIG", 3) == 0 ? name + 3 : name;
-	uint64_t number;
+	int number = signal_from_text(name);
 
-	if (str_to_u64(name, &number) == 0)
-		return number > 0 && number <= (uint64_t)SIGRTMAX ? (int)number
-								  : error_set(err, EINVAL, "invalid signal: %s", name);
-	for (int i = 1; i < NSIG; i++) {
-		const char *abbreviation = i < SIGRTMIN ? sigabbrev_np(i) : NULL;
-
-		if (abbreviation && strcasecmp(abbreviation, bare) == 0)
-			return i;
-	}
-	if (strncasecmp(bare, "RTMIN", 5) == 0 && (!bare[5] || bare[5] == '+')) {
-		number = 0;
-		if ((!bare[5] || str_to_u64(bare + 6, &number) == 0) && number <= (uint64_t)(SIGRTMAX - SIGRTMIN))
-			return SIGRTMIN + (int)number;
-	}
-	if (strcasecmp(bare, "POLL") == 0 || strcasecmp(bare, "IO") == 0)
-		return SIGIO;
-	if (strcasecmp(bare, "IOT") == 0)
-		return SIGABRT;
-	return error_set(err, EINVAL, "invalid signal: %s", name);
+	return number > 0 ? number : error_set(err, EINVAL, "invalid signal: %s", name);
 }
 
 static int not_running(const struct instance *instance, struct error *err)

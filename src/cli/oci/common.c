@@ -168,45 +168,6 @@ int oci_parse_duration(const char *text, int64_t *milliseconds)
 	return 0;
 }
 
-static int parse_realtime_signal(const char *text)
-{
-	uint64_t offset = 0;
-	bool from_start = strncasecmp(text, "RTMIN", 5) == 0;
-	char sign = from_start ? '+' : '-';
-
-	if (text[5] &&
-	    (text[5] != sign || str_to_u64(text + 6, &offset) < 0 || offset > (uint64_t)(SIGRTMAX - SIGRTMIN)))
-		return -EINVAL;
-	return from_start ? SIGRTMIN + (int)offset : SIGRTMAX - (int)offset;
-}
-
-int oci_parse_signal(const char *text)
-{
-	static const struct {
-		const char *name;
-		int number;
-	} aliases[] = { { "IOT", SIGIOT }, { "CLD", SIGCLD }, { "IO", SIGIO }, { "POLL", SIGPOLL } };
-	uint64_t number;
-
-	if (str_to_u64(text, &number) == 0)
-		return number <= (uint64_t)SIGRTMAX ? (int)number : -EINVAL;
-	if (strncasecmp(text, "SIG", 3) == 0)
-		text += 3;
-	if (strncasecmp(text, "RTMIN", 5) == 0 || strncasecmp(text, "RTMAX", 5) == 0)
-		return parse_realtime_signal(text);
-	for (int signal = 1; signal < NSIG; signal++) {
-		const char *name = sigabbrev_np(signal);
-
-		if (name && strcasecmp(name, text) == 0)
-			return signal;
-	}
-	for (size_t i = 0; i < sizeof(aliases) / sizeof(*aliases); i++) {
-		if (strcasecmp(aliases[i].name, text) == 0)
-			return aliases[i].number;
-	}
-	return -EINVAL;
-}
-
 int oci_check_preserved(int64_t count, struct error *err)
 {
 	if (count < 0 || count > 65536)

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "cli/oci/oci.h"
+#include "linux/signals.h"
 
 struct flags {
 	bool all;
@@ -25,7 +26,7 @@ static int send(struct oci *oci, const char *id, const char *name, bool all, str
 
 	if (ret < 0)
 		return ret;
-	signal = oci_parse_signal(name);
+	signal = signal_from_text(name);
 	if (signal < 0)
 		return error_set(err, EINVAL, "unknown signal \"%s\"", name);
 	return runtime_kill(&instance.runtime, &instance.container, signal, all, err);

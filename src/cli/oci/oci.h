@@ -68,9 +68,6 @@ int oci_print(const char *text, struct error *err);
 /* Go's durations, "5s", "100ms", "1m30s", into milliseconds, rounded up; -EINVAL. */
 int oci_parse_duration(const char *text, int64_t *milliseconds);
 
-/* "9", "KILL", "SIGKILL", "sigkill", "RTMIN+3"; -EINVAL for what is no signal. */
-int oci_parse_signal(const char *text);
-
 /* Descriptors 3 .. 2+count must be there to be preserved. */
 int oci_check_preserved(int64_t count, struct error *err);
 
