@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "linux/capability.h"
+#include "linux/signals.h"
 
 static const char *const sources[] = { "file",	 "dir",	     "signal",		 "capability",	     "image",
 				       "volume", "instance", "instance-running", "instance-stopped", "instance-paused",
@@ -51,10 +52,10 @@ void completion_offer(struct completion *completion, const char *word, const cha
 static void offer_signals(struct completion *completion)
 {
 	for (int number = 1; number < NSIG; number++) {
-		const char *name = sigabbrev_np(number);
+		const char *name = signal_name(number);
 
 		if (name)
-			completion_offer(completion, name, sigdescr_np(number));
+			completion_offer(completion, name, strsignal(number));
 	}
 }
 

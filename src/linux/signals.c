@@ -49,3 +49,12 @@ int signal_from_text(const char *text)
 	}
 	return -EINVAL;
 }
+
+const char *signal_name(int number)
+{
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		if (names[i].number == number)
+			return names[i].name;
+	}
+	return NULL;
+}

@@ -16,4 +16,7 @@ enum { SIGNAL_RTMIN = 34, SIGNAL_RTMAX = 64 };
  */
 int signal_from_text(const char *text);
 
+/* "KILL" for SIGKILL; NULL for a number without a name of its own (the real-time signals). */
+const char *signal_name(int number);
+
 #endif
