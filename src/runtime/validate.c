@@ -77,6 +77,17 @@ static int check_sysctls(const struct oci_spec *spec, struct error *err)
 	return 0;
 }
 
+static int check_net_devices(const struct oci_spec *spec, bool rootless, struct error *err)
+{
+	if (spec->linux_.net_devices_count == 0)
+		return 0;
+	if (!has_new(spec, OCI_NS_NETWORK))
+		return error_set(err, EINVAL, "unable to move network devices without a private NET namespace");
+	if (rootless)
+		return error_set(err, EPERM, "network devices are not supported for rootless containers");
+	return 0;
+}
+
 static int check_rdt(const struct oci_spec *spec, struct error *err)
 {
 	struct statfs fs;
@@ -110,6 +121,8 @@ int container_validate(const struct oci_spec *spec, const char *rootfs, bool roo
 	ret = check_namespaces(spec, err);
 	if (ret == 0)
 		ret = check_sysctls(spec, err);
+	if (ret == 0)
+		ret = check_net_devices(spec, rootless, err);
 	if (ret == 0)
 		ret = check_rdt(spec, err);
 	if (ret == 0 && rootless)

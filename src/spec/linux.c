@@ -175,6 +175,17 @@ static bool is_interface_name(const char *name)
 	       !name[strcspn(name, "/: \t\n\v\f\r%")];
 }
 
+/* The same, or with one "%d" in it: the lowest number that makes a name that is free. */
+static bool is_interface_template(const char *name)
+{
+	const char *percent = strchr(name, '%');
+
+	if (!percent)
+		return is_interface_name(name);
+	return strlen(name) < 16 && percent[1] == 'd' && !strchr(percent + 1, '%') &&
+	       !name[strcspn(name, "/: \t\n\v\f\r")];
+}
+
 static const struct spec_field net_device_fields[] = {
 	SPEC_FIELD(struct oci_net_device, name, "name", spec_read_text_or_null),
 };
@@ -294,7 +305,7 @@ static int check_linux(struct reader *reader, void *target)
 
 		if (!device->name)
 			device->name = device->host_name;
-		if (!is_interface_name(device->host_name) || !is_interface_name(device->name))
+		if (!is_interface_name(device->host_name) || !is_interface_template(device->name))
 			return spec_fail_at(reader, "netDevices", "\"%s\" is no name for a network device",
 					    is_interface_name(device->host_name) ? device->name : device->host_name);
 	}

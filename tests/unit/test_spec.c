@@ -186,6 +186,11 @@ static const struct sample bad[] = {
 	  "linux.devices[0].major: 4097 is out of range (0 to 4095)" },
 	{ LINUX, "\"netDevices\":{\"eth0\":{\"name\":\"a/b\"}}",
 	  "linux.netDevices: \"a/b\" is no name for a network device" },
+	{ LINUX, "\"netDevices\":{\"eth%d\":{}}", "linux.netDevices: \"eth%d\" is no name for a network device" },
+	{ LINUX, "\"netDevices\":{\"eth0\":{\"name\":\"%s\"}}",
+	  "linux.netDevices: \"%s\" is no name for a network device" },
+	{ LINUX, "\"netDevices\":{\"eth0\":{\"name\":\"e%dx%d\"}}",
+	  "linux.netDevices: \"e%dx%d\" is no name for a network device" },
 	{ LINUX, "\"netDevices\":{\"sixteen-letters!\":{}}",
 	  "linux.netDevices: \"sixteen-letters!\" is no name for a network device" },
 	{ LINUX, "\"rootfsPropagation\":\"public\"",
@@ -416,7 +421,7 @@ static void test_linux(void **state)
 		"{\"monotonic\":{\"secs\":-9223372036854775808,\"nanosecs\":999999999}},\"devices\":[{\"type\":\"u\","
 		"\"path\":\"/dev/"
 		"fuse\",\"major\":10,\"minor\":229,\"fileMode\":438,\"uid\":0},{\"type\":\"p\",\"path\":"
-		"\"/dev/fifo\"}],\"netDevices\":{\"eth0\":{\"name\":\"net1\"},\"eth1\":{}},\"cgroupsPath\":\"/a/b\","
+		"\"/dev/fifo\"}],\"netDevices\":{\"eth0\":{\"name\":\"net%d\"},\"eth1\":{}},\"cgroupsPath\":\"/a/b\","
 		"\"intelRdt\":{\"closID\":\"c\",\"schemata\":[\"L3:0=f\",\"MB:0=20\"],\"enableMonitoring\":true},"
 		"\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"0,2-3\",\"flags\":[\"MPOL_F_STATIC_NODES\"]},"
 		"\"sysctl\":{\"net.ipv4.ip_forward\":\"1\"},\"rootfsPropagation\":\"rslave\",\"maskedPaths\":[\"/proc/"
@@ -438,7 +443,7 @@ static void test_linux(void **state)
 	assert_true(config->devices[0].uid.set && !config->devices[0].gid.set);
 	assert_int_equal(config->devices[1].type, 'p');
 	assert_int_equal(config->net_devices_count, 2);
-	assert_string_equal(config->net_devices[0].name, "net1");
+	assert_string_equal(config->net_devices[0].name, "net%d");
 	assert_string_equal(config->net_devices[1].name, "eth1");
 	assert_string_equal(config->cgroups_path, "/a/b");
 	assert_true(config->intel_rdt.set && config->intel_rdt.enable_monitoring);

@@ -29,7 +29,7 @@ int oci_features(struct cli *cli, int argc, char **argv)
 					 .apparmor = true,
 					 .selinux = true,
 					 .intel_rdt = false,
-					 .net_devices = false,
+					 .net_devices = true,
 					 .memory_policy = true,
 					 .systemd = true,
 					 .systemd_user = false,

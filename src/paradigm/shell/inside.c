@@ -136,6 +136,8 @@ static int enter_namespaces(struct inside *inside, struct error *err)
 		ret = error_errno(err, errno, "setsid");
 	if (ret == 0 && linux_->namespaces[OCI_NS_NETWORK].set && !linux_->namespaces[OCI_NS_NETWORK].path)
 		ret = namespaces_loopback_up(err);
+	if (ret == 0 && linux_->net_devices_count)
+		ret = sync_ask(inside->sync, SYNC_DEVICES, 0, err);
 	return ret == 0 ? set_names_and_sysctls(inside, err) : ret;
 }
 

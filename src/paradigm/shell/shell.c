@@ -5,7 +5,9 @@
 #include "paradigm/shell/shell.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -17,6 +19,7 @@
 #include "linux/clone.h"
 #include "linux/fdpass.h"
 #include "linux/idmap.h"
+#include "linux/netdevice.h"
 #include "linux/procfs.h"
 #include "linux/tty.h"
 #include "paradigm/shell/hooks.h"
@@ -159,6 +162,25 @@ static int write_mappings(const struct shell *shell, struct error *err)
 	return idmap_write(shell->pid, &map, err);
 }
 
+/* Only who is outside can give devices away; they are there before sysctls of theirs are set, and before hooks run. */
+static int move_devices(struct shell *shell, struct error *err)
+{
+	const struct oci_linux *linux_ = &shell->options->spec->linux_;
+	char path[48];
+	cleanup_close int netns = -1;
+	int ret;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/ns/net", shell->pid);
+	netns = open(path, O_RDONLY | O_CLOEXEC);
+	if (netns < 0)
+		return error_errno(err, errno, "cannot open %s", path);
+	ret = netdevices_open(netns, &shell->devices, err);
+	for (size_t i = 0; ret == 0 && i < linux_->net_devices_count; i++)
+		ret = netdevices_move(shell->devices, linux_->net_devices[i].host_name, linux_->net_devices[i].name,
+				      err);
+	return ret < 0 ? (error_wrap(err, "linux.netDevices"), ret) : 0;
+}
+
 static int run_hooks(const struct shell *shell, struct error *err)
 {
 	const struct shell_options *options = shell->options;
@@ -291,6 +313,10 @@ int shell_prepare(struct shell *shell, struct error *err)
 			ret = write_mappings(shell, err);
 			go = true;
 			break;
+		case SYNC_DEVICES:
+			ret = move_devices(shell, err);
+			go = true;
+			break;
 		case SYNC_HOOKS:
 			ret = confine(shell, err);
 			if (ret == 0)
@@ -414,11 +440,15 @@ void shell_abort(struct shell *shell)
 		(void)pidfd_wait(shell->pidfd, WEXITED, &status);
 	}
 	shell->pid = 0;
+	if (shell->devices)
+		netdevices_return(shell->devices);
 	shell_close(shell);
 }
 
 void shell_close(struct shell *shell)
 {
+	netdevices_close(shell->devices);
+	shell->devices = NULL;
 	if (shell->doors_count > 0)
 		fds_close(shell->doors, (size_t)shell->doors_count);
 	shell->doors_count = 0;

@@ -19,6 +19,7 @@ enum sync_kind {
 	SYNC_ERROR = 1, /* the child failed: error; it exits */
 	SYNC_CGROUP,	/* it is to enter its cgroup; answered by a struct sync_cgroup */
 	SYNC_MAP,	/* its user namespace needs id mappings */
+	SYNC_DEVICES,	/* its network namespace exists: network devices are to be moved there */
 	SYNC_HOOKS,	/* its namespaces exist: prestart and createRuntime hooks are due */
 	SYNC_PID,	/* a stand-in made the real child, pid */
 	SYNC_STATE,	/* it wants the state document for its own hooks; the answer's text is that */
