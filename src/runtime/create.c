@@ -167,6 +167,11 @@ static int make_directory(struct creation *creation, const char *id, const char 
 	container->spec = parsed.spec;
 	if (ret < 0)
 		return ret;
+	/* Keyrings are found by their names: one of the same name would be shared with other containers. */
+	if (!creation->options->no_new_keyring && asprintf(&container->keyring, "_ses.%s", id) < 0) {
+		container->keyring = NULL;
+		return error_errno(err, ENOMEM, "cannot create container");
+	}
 	fd = openat(container->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	ret = fd < 0 ? -errno : file_write_all(fd, config, size);
 	return ret < 0 ? error_errno(err, -ret, "cannot write %s/config.json", container->dir) : 0;
@@ -373,7 +378,7 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 		.preserve_fds = options->preserve_fds,
 		.seccomp_cache = creation->seccomp_cache,
 		.no_pivot = options->no_pivot,
-		.no_new_keyring = options->no_new_keyring,
+		.keyring = container->keyring,
 		.state = state_for_hooks,
 		.state_context = creation,
 	};

@@ -51,6 +51,7 @@ int container_prepare_state(const struct container *container, struct error *err
 	str_append(&text, container->systemd_cgroup ? "true" : "false");
 	member_text(&members, "unit", container->cgroup_unit);
 	member_text(&members, "intelRdtPath", container->intel_rdt_path);
+	member_text(&members, "keyring", container->keyring);
 	close_object(&members);
 	if (str_failed(&text))
 		return error_errno(err, ENOMEM, "cannot write the state of container %s", container->id);
@@ -100,6 +101,7 @@ static void take_members(struct container *container, const struct json_value *r
 	container->cgroup_path = text_of(root, "cgroupPath");
 	container->cgroup_unit = text_of(root, "unit");
 	container->intel_rdt_path = text_of(root, "intelRdtPath");
+	container->keyring = text_of(root, "keyring");
 }
 
 int container_read_state(struct container *container, struct error *err)

@@ -153,6 +153,7 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
 		.preserve_fds = options->preserve_fds,
 		.seccomp_cache = cache,
+		.keyring = container->keyring,
 		.state = state_for_exec,
 		.state_context = container,
 	};

@@ -65,6 +65,7 @@ struct container {
 	bool systemd_cgroup;
 	char *cgroup_unit; /* the systemd scope; NULL with the cgroupfs driver */
 	char *intel_rdt_path;
+	char *keyring;	      /* its session keyring; NULL: it was made with the caller's */
 	struct oci_spec spec; /* parsed from config.json on load */
 };
 

@@ -214,9 +214,11 @@ int container_load(struct runtime *runtime, const char *id, int flags, struct co
 
 void container_close(struct container *container)
 {
-	char **owned[] = { &container->id,	    &container->dir,	       &container->bundle,
-			   &container->rootfs,	    &container->created,       &container->cgroup_path,
-			   &container->cgroup_unit, &container->intel_rdt_path };
+	char **owned[] = { &container->id,	    &container->dir,
+			   &container->bundle,	    &container->rootfs,
+			   &container->created,	    &container->cgroup_path,
+			   &container->cgroup_unit, &container->intel_rdt_path,
+			   &container->keyring };
 
 	if (container->dir_fd >= 0)
 		close(container->dir_fd);

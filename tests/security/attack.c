@@ -7,11 +7,15 @@
  *     attack overwrite NAME SECONDS  tries to write into every /proc/PID/exe that ends in NAME
  *     attack fds SECONDS           prints every target of /proc/PID/fd of other processes that it can read
  *     attack tiocsti               types into the terminal on standard input
+ *     attack keyring-add           puts a key into the session keyring, and sleeps
+ *     attack keyring-find          looks for that key in its own session keyring
+ *     attack keyring-run PROGRAM.. runs a program with a session keyring that has such a key
  *     attack release-agent         looks for a writable release_agent below /sys/fs/cgroup
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +151,35 @@ static int release_agent(void)
 	return found;
 }
 
+static const char key_name[] = "caisson-attack";
+
+static int keyring_add(void)
+{
+	if (syscall(SYS_add_key, "user", key_name, "secret", 6, KEY_SPEC_SESSION_KEYRING) < 0) {
+		printf("no key: %s\n", strerror(errno));
+		return 1;
+	}
+	printf("added\n");
+	(void)fflush(stdout);
+	return 0;
+}
+
+static int keyring_find(void)
+{
+	long key = syscall(SYS_keyctl, KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING, "user", key_name, 0);
+
+	printf(key < 0 ? "nothing\n" : "FOUND\n");
+	return 0;
+}
+
+static int keyring_run(char **argv)
+{
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) < 0 || keyring_add() != 0)
+		return 1;
+	execv(argv[0], argv);
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -165,6 +198,12 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(what, "release-agent") == 0)
 		return release_agent();
+	if (strcmp(what, "keyring-add") == 0)
+		return keyring_add() || pause();
+	if (strcmp(what, "keyring-find") == 0)
+		return keyring_find();
+	if (strcmp(what, "keyring-run") == 0 && argc > 2)
+		return keyring_run(argv + 2);
 	(void)fprintf(stderr, "attack: what?\n");
 	return 2;
 }

@@ -302,3 +302,26 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	"$RT" --root "$STATE" run --bundle "$BUNDLE" "$ID-2" <"$HOST/null" >"$HOST/null" 2>"$HOST/null" || true
 	[ "$(stat -c %u:%g "$HOST/null")" = 0:0 ]
 }
+
+@test "a container's session keyring is not that of another one" {
+	"$ATTACK" keyring-run "$ATTACK" keyring-find >"$HOST/probe" || skip "this kernel keeps no keys: $(cat "$HOST/probe")"
+	command_is /bin/attack keyring-add
+	starts
+	local i
+	for i in $(seq 100); do grep -q added "$BUNDLE/out" && break; sleep 0.05; done
+	grep added "$BUNDLE/out"
+	command_is /bin/attack keyring-find
+	run rt run --bundle "$BUNDLE" "$ID-2"
+	[ "$output" = nothing ]
+	run rt exec "$ID" /bin/attack keyring-find
+	[ "$output" = FOUND ]
+}
+
+@test "exec does not take the caller's session keyring into the container" {
+	"$ATTACK" keyring-run "$ATTACK" keyring-find >"$HOST/probe" || skip "this kernel keeps no keys: $(cat "$HOST/probe")"
+	command_is /bin/sleep 100
+	starts
+	run "$ATTACK" keyring-run "$RT" --root "$STATE" exec "$ID" /bin/attack keyring-find <"$WORK/nothing"
+	[ "$output" = "added
+nothing" ]
+}

@@ -50,21 +50,31 @@ static int set_scheduling(const struct oci_process *process, struct error *err)
 	return ret;
 }
 
+int credentials_keyring(const struct inside *inside, struct error *err)
+{
+	const char *label = inside->process->selinux_label;
+	bool selinux = label && *label;
+	int ret = 0;
+
+	if (!inside->keyring)
+		return 0;
+	/* The keyring is made with the label that keys get now. */
+	if (selinux)
+		ret = lsm_selinux_set_key(inside->procfs, label, err);
+	if (ret == 0)
+		ret = process_join_session_keyring(inside->keyring, err);
+	if (ret >= 0 && selinux)
+		ret = lsm_selinux_set_key(inside->procfs, "", err);
+	return ret < 0 ? ret : 0;
+}
+
 static int set_labels(const struct inside *inside, struct error *err)
 {
 	const struct oci_process *process = inside->process;
 	bool selinux = process->selinux_label && *process->selinux_label;
-	bool keyring = !inside->options || !inside->options->no_new_keyring;
 	int ret = 0;
 
-	/* The keyring is made with the label that keys get now. */
-	if (keyring && selinux)
-		ret = lsm_selinux_set_key(inside->procfs, process->selinux_label, err);
-	if (ret == 0 && keyring && inside->options)
-		ret = process_join_session_keyring("_ses", err);
-	if (ret >= 0 && keyring && selinux)
-		ret = lsm_selinux_set_key(inside->procfs, "", err);
-	if (ret >= 0 && process->apparmor_profile && *process->apparmor_profile)
+	if (process->apparmor_profile && *process->apparmor_profile)
 		ret = lsm_apparmor_set_exec(inside->procfs, process->apparmor_profile, err);
 	if (ret >= 0 && selinux)
 		ret = lsm_selinux_set_exec(inside->procfs, process->selinux_label, err);

@@ -82,6 +82,8 @@ __attribute__((noreturn)) static void exec_main(struct inside *inside, int pidfd
 		ret = error_errno(&error, errno, "prctl");
 	if (ret == 0)
 		ret = enter(inside, pidfd, &error);
+	if (ret == 0)
+		ret = credentials_keyring(inside, &error);
 	if (ret == 0 && process->terminal)
 		ret = terminal_make(inside, &error);
 	if (ret == 0)
@@ -265,6 +267,7 @@ int shell_exec(const struct shell_exec_options *options, pid_t *pid, int *consol
 		.console = -1,
 		.preserve_fds = options->preserve_fds,
 		.seccomp_cache = options->seccomp_cache,
+		.keyring = options->keyring,
 		.in_userns = options->spec->linux_.namespaces[OCI_NS_USER].set,
 	};
 	int ret, status;

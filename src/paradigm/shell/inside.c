@@ -167,6 +167,8 @@ static int set_up(struct inside *inside, struct error *err)
 	if (ret == 0)
 		ret = credentials_early(inside, err);
 	if (ret == 0)
+		ret = credentials_keyring(inside, err);
+	if (ret == 0)
 		ret = rootfs_open(inside, err);
 	if (ret == 0)
 		ret = rootfs_build(inside, err);

@@ -30,7 +30,8 @@ struct inside {
 	bool dev_is_bound; /* the configuration brings a /dev of its own */
 	int console;	   /* the terminal's other end; -1: none */
 	int preserve_fds, stdio[3], seccomp_cache;
-	bool keeps_root; /* no mount namespace of its own */
+	const char *keyring; /* name of the session keyring; NULL: the caller's is kept */
+	bool keeps_root;     /* no mount namespace of its own */
 };
 
 /* inside.c: never return. */
@@ -87,6 +88,8 @@ int terminal_use(struct inside *inside, struct error *err);  /* 0, 1, 2, control
 /* credentials.c: what the process keeps over execve(2). */
 int credentials_early(struct inside *inside,
 		      struct error *err); /* limits, scheduling, labels: needs the host's /proc */
+/* Joins the session keyring, in the user namespace that it belongs to. */
+int credentials_keyring(const struct inside *inside, struct error *err);
 int credentials_final(struct inside *inside, int control, struct error *err); /* user, capabilities, seccomp */
 int credentials_chdir(struct inside *inside, struct error *err);
 /* HOME from /etc/passwd where the environment has none; may extend process->env. */

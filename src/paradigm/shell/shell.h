@@ -51,7 +51,8 @@ struct shell_options { /* nothing in here is owned */
 	int stdio[3];		    /* become 0, 1, 2; -1: inherited */
 	int preserve_fds;	    /* 3 .. 2 + preserve_fds stay open */
 	int seccomp_cache;	    /* directory descriptor, or -1 */
-	bool no_pivot, no_new_keyring;
+	bool no_pivot;
+	const char *keyring; /* session keyring, this container's alone; NULL: keep the caller's */
 	shell_state_fn *state;
 	void *state_context; /* of state, join and confine */
 };
@@ -109,6 +110,7 @@ struct shell_exec_options {
 	int stdio[3];
 	int preserve_fds;
 	int seccomp_cache;
+	const char *keyring; /* the container's session keyring; NULL: keep the caller's */
 	shell_state_fn *state;
 	void *state_context;
 };
