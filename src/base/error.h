@@ -10,6 +10,7 @@
  * The callee sets the innermost part, each caller that has something to add
  * wraps it.  Every function takes a NULL struct error and then only returns
  * the code.  The struct holds no pointers: it can be sent through a pipe.
+ * What would steer a terminal is shown as '?': errors quote hostile names.
  */
 #ifndef CAISSON_BASE_ERROR_H
 #define CAISSON_BASE_ERROR_H

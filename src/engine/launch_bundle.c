@@ -149,7 +149,7 @@ int launch_rootfs(struct instance *instance, struct image *image, bool read_only
 
 	if (image)
 		return mount_layers(instance, image, read_only, err);
-	ret = image_open(&instance->engine->images, id, &own, err);
+	ret = image_open_leased(&instance->engine->images, instance->id, id, &own, err);
 	if (ret < 0)
 		return error_wrap(err, "the image of the instance cannot be opened");
 	ret = mount_layers(instance, &own, read_only, err);

@@ -68,6 +68,18 @@ const char *store_descriptor_name(const struct oci_descriptor *descriptor);
 int store_index_name(struct oci_index *index, const struct oci_descriptor *manifest, const char *full,
 		     struct error *err);
 
+/* The id of the image (its config's digest) that a manifest describes; -ENOENT, -EINVAL. */
+int store_manifest_id(const struct image_store *store, const char *manifest, char id[static OCI_DIGEST_MAX]);
+
+/*
+ * For an edit, after one that has named manifest: an image is what its config says, so a nameless entry with another
+ * manifest of the same image (its layers packed in another way) is one too many.  Returns like an edit.
+ */
+int store_index_merge(const struct image_store *store, struct oci_index *index, const char *manifest);
+
+/* The manifest that a lease keeps; "" when it is gone or not one. */
+void store_lease_read(const struct image_store *store, const char *id, char manifest[static OCI_DIGEST_MAX]);
+
 /* All file names in a directory of the store, "." names left out; the caller frees with store_names_free(). */
 int store_names(const struct image_store *store, const char *path, char ***names, size_t *count, struct error *err);
 void store_names_free(char **names, size_t count);

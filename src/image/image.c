@@ -158,23 +158,21 @@ static int find_id(struct image_store *store, const struct oci_index *index, con
 {
 	const char *hex = str_starts(what, "sha256:") ? what + 7 : what;
 	size_t length = strlen(hex), found = index->manifests_count;
+	char found_id[OCI_DIGEST_MAX], id[OCI_DIGEST_MAX];
 
 	*place = found;
 	if (length == 0 || length > 64 || strspn(hex, "0123456789abcdef") != length)
 		return 0;
 	for (size_t i = 0; i < index->manifests_count; i++) {
-		struct image image = { .names_count = 0 };
-		bool fits;
-
-		if (seen_before(index, i) || open_manifest(store, index, index->manifests[i].digest, &image, NULL) < 0)
+		if (seen_before(index, i) || store_manifest_id(store, index->manifests[i].digest, id) < 0 ||
+		    strncmp(id + strlen("sha256:"), hex, length) != 0)
 			continue;
-		fits = strncmp(image.id + 7, hex, length) == 0;
-		image_close(&image);
 		/* Two manifests of one image, with its layers packed in two ways: either will do. */
-		if (!fits || (found < index->manifests_count && length == 64))
+		if (found < index->manifests_count && strcmp(id, found_id) == 0)
 			continue;
 		if (found < index->manifests_count)
 			return error_set(err, EEXIST, "image id \"%s\" is ambiguous; give more of it", what);
+		memcpy(found_id, id, strlen(id) + 1);
 		found = i;
 	}
 	*place = found;
@@ -196,6 +194,24 @@ int image_open(struct image_store *store, const char *what, struct image *image,
 		ret = place < index.manifests_count
 			      ? open_manifest(store, &index, index.manifests[place].digest, image, err)
 			      : no_such_image(what, err);
+	oci_index_free(&index);
+	return ret;
+}
+
+int image_open_leased(struct image_store *store, const char *id, const char *what, struct image *image,
+		      struct error *err)
+{
+	char manifest[OCI_DIGEST_MAX];
+	struct oci_index index;
+	int ret;
+
+	store_lease_read(store, id, manifest);
+	if (!*manifest)
+		return image_open(store, what, image, err);
+	ret = store_index_read(store, &index, err);
+	if (ret < 0)
+		return ret;
+	ret = open_manifest(store, &index, manifest, image, err);
 	oci_index_free(&index);
 	return ret;
 }
@@ -271,6 +287,7 @@ void image_list_free(struct image *images, size_t count)
 }
 
 struct tag_edit {
+	const struct image_store *store;
 	struct oci_descriptor manifest;
 	const char *full;
 };
@@ -279,14 +296,16 @@ static int edit_tag(struct oci_index *index, void *context, struct error *err)
 {
 	const struct tag_edit *edit = context;
 
-	return store_index_name(index, &edit->manifest, edit->full, err);
+	int ret = store_index_name(index, &edit->manifest, edit->full, err);
+
+	return ret < 0 ? ret : ret | store_index_merge(edit->store, index, edit->manifest.digest);
 }
 
 int image_tag(struct image_store *store, const char *what, const char *name, struct error *err)
 {
 	cleanup_close int content = store_lock(store, STORE_CONTENT, LOCK_SH, err), blob = -1;
 	struct image_reference reference;
-	struct tag_edit edit = { .manifest = { .media_type = OCI_MEDIA_MANIFEST } };
+	struct tag_edit edit = { .store = store, .manifest = { .media_type = OCI_MEDIA_MANIFEST } };
 	struct image image = { .names_count = 0 };
 	char full[FULL_MAX];
 	int ret;

@@ -38,6 +38,9 @@ struct image {
  * digits that is unique).  -ENOENT "No such image: X", -EEXIST when a prefix is ambiguous.  The caller closes it.
  */
 int image_open(struct image_store *store, const char *what, struct image *image, struct error *err);
+/* The image that the lease of instance id keeps, whatever has become of its names; without a lease like what. */
+int image_open_leased(struct image_store *store, const char *id, const char *what, struct image *image,
+		      struct error *err);
 void image_close(struct image *image);
 
 /* All images, each once, newest first.  The caller frees with image_list_free(). */

@@ -201,6 +201,8 @@ int inflate_tar_error(struct inflate *inflate, struct archive *tar, struct error
 		return error_set(err, inflate->tar_failure.code, "%s", inflate->tar_failure.text);
 	if (archive_errno(tar) == ENOMEM)
 		return error_errno(err, ENOMEM, "cannot read archive");
+	if (archive_format(tar) == 0 && archive_file_count(tar) == 0)
+		return error_set(err, EINVAL, "not a tar archive, plain or compressed with gzip, zstd, xz or bzip2");
 	return error_set(err, EINVAL, "broken tar archive: %s", words(tar));
 }
 

@@ -428,7 +428,7 @@ static int edit_loaded(struct oci_index *index, void *context, struct error *err
 
 		if (ret < 0)
 			return ret;
-		changed |= ret;
+		changed |= ret | store_index_merge(load->store, index, load->loaded[i].manifest.digest);
 	}
 	return changed;
 }

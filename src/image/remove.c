@@ -136,19 +136,6 @@ static int mark_document(const struct image_store *store, struct marks *marks, c
 	return mark_index(store, marks, text, size, depth, err);
 }
 
-/* The manifest that a lease keeps; "" when it is gone or not one. */
-static void read_lease(const struct image_store *store, const char *id, char digest[static OCI_DIGEST_MAX])
-{
-	cleanup_free char *path = path_join("leases", id), *text = NULL;
-	size_t size;
-
-	*digest = '\0';
-	if (!path || file_read(store->fd, path, OCI_DIGEST_MAX, &text, &size, NULL) < 0)
-		return;
-	if (oci_digest_valid(text))
-		memcpy(digest, text, size + 1);
-}
-
 static int mark_roots(const struct image_store *store, struct marks *marks, struct error *err)
 {
 	struct oci_index index;
@@ -166,7 +153,7 @@ static int mark_roots(const struct image_store *store, struct marks *marks, stru
 	if (ret < 0)
 		return ret;
 	for (size_t i = 0; ret == 0 && i < count; i++) {
-		read_lease(store, ids[i], digest);
+		store_lease_read(store, ids[i], digest);
 		if (*digest)
 			ret = mark_document(store, marks, digest, 0, err);
 	}
@@ -248,17 +235,17 @@ static int collect_garbage(const struct image_store *store, uint64_t *reclaimed,
 	return ret < 0 ? error_wrap(err, "cannot remove unused content") : 0;
 }
 
-/* An instance that stands on the manifest; fresh memory, or NULL. */
-static char *lease_holder(const struct image_store *store, const char *manifest)
+/* An instance that stands on the image, by whichever of its manifests; fresh memory, or NULL. */
+static char *lease_holder(const struct image_store *store, const char *image_id)
 {
-	char **ids, digest[OCI_DIGEST_MAX], *holder = NULL;
+	char **ids, digest[OCI_DIGEST_MAX], id[OCI_DIGEST_MAX], *holder = NULL;
 	size_t count;
 
 	if (store_names(store, "leases", &ids, &count, NULL) < 0)
 		return NULL;
 	for (size_t i = 0; !holder && i < count; i++) {
-		read_lease(store, ids[i], digest);
-		if (strcmp(digest, manifest) == 0)
+		store_lease_read(store, ids[i], digest);
+		if (*digest && store_manifest_id(store, digest, id) == 0 && strcmp(id, image_id) == 0)
 			holder = strdup(ids[i]);
 	}
 	store_names_free(ids, count);
@@ -310,22 +297,33 @@ static const char *meant_name(const struct image *image, const char *what)
 	return NULL;
 }
 
-static int check_conflicts(const struct image_store *store, const struct image *image, const char *what,
-			   const char *full, struct error *err)
+/* How many names the image has, by whichever of its manifests. */
+static size_t count_names(const struct image *images, size_t count, const char *id)
+{
+	size_t names = 0;
+
+	for (size_t i = 0; i < count; i++)
+		names += strcmp(images[i].id, id) == 0 ? images[i].names_count : 0;
+	return names;
+}
+
+static int check_conflicts(const struct image_store *store, const struct image *image, const char *what, size_t names,
+			   bool by_id, struct error *err)
 {
 	cleanup_free char *holder = NULL;
 
-	if (full && image->names_count > 1)
+	if (!by_id && names > 1)
 		return 0;
-	if (!full && image->names_count > 1)
+	if (names > 1)
 		return error_set(err, EBUSY,
 				 "conflict: unable to delete %.64s (must be forced) - image is referenced in multiple "
-				 "repositories",
+				 "repositories; remove their names, or say -f",
 				 what);
-	holder = lease_holder(store, image->digest);
+	holder = lease_holder(store, image->id);
 	if (holder)
 		return error_set(err, EBUSY,
-				 "conflict: unable to remove \"%.64s\" (must be forced) - instance %s is using it",
+				 "conflict: unable to remove \"%.64s\" (must be forced) - instance %.12s is using it; "
+				 "remove that first, or say -f",
 				 what, holder);
 	return 0;
 }
@@ -347,27 +345,48 @@ static int remove_damaged(struct image_store *store, const char *what, struct im
 	return 0;
 }
 
+/* Takes the name, or all that there is of the image, out of the index; *last: nothing of it is left there. */
+static int unname(struct image_store *store, const struct image *image, const char *what, unsigned flags,
+		  struct image_report *report, bool *last, struct error *err)
+{
+	const char *full = meant_name(image, what);
+	struct removal removal = { .full = full, .lines = &report->lines };
+	struct image *images;
+	size_t count, names;
+	int ret = image_list(store, &images, &count, err);
+
+	if (ret < 0)
+		return ret;
+	names = count_names(images, count, image->id);
+	*last = !full || names <= 1;
+	if (!(flags & IMAGE_REMOVE_FORCE))
+		ret = check_conflicts(store, image, what, names, !full, err);
+	if (*last)
+		removal.full = NULL;
+	for (size_t i = 0; ret == 0 && i < count; i++) {
+		if (strcmp(images[i].id, image->id) != 0)
+			continue;
+		removal.digest = images[i].digest;
+		ret = store_index_update(store, edit_remove, &removal, err);
+	}
+	image_list_free(images, count);
+	return ret;
+}
+
 int image_remove(struct image_store *store, const char *what, unsigned flags, struct image_report *report,
 		 struct error *err)
 {
 	/* While somebody adds, what is no longer needed is left to the next removal. */
 	cleanup_close int content = store_lock(store, STORE_CONTENT, LOCK_EX | LOCK_NB, NULL);
-	struct removal removal = { .lines = &report->lines };
 	struct image image;
-	bool last;
+	bool last = false;
 	int ret = image_open(store, what, &image, err);
 
 	if (ret < 0)
 		return remove_damaged(store, what, report) == 0 ? 0 : ret;
-	removal.digest = image.digest;
-	removal.full = meant_name(&image, what);
-	last = !removal.full || image.names_count <= 1;
-	if (!(flags & IMAGE_REMOVE_FORCE))
-		ret = check_conflicts(store, &image, what, removal.full, err);
-	if (ret == 0)
-		ret = store_index_update(store, edit_remove, &removal, err);
+	ret = unname(store, &image, what, flags, report, &last, err);
 	if (ret == 0 && last) {
-		cleanup_free char *holder = lease_holder(store, image.digest);
+		cleanup_free char *holder = lease_holder(store, image.id);
 
 		if (!holder)
 			str_printf(&report->lines, "Deleted: %s\n", image.id);
@@ -387,7 +406,7 @@ static int prune_one(struct image_store *store, const struct image *image, unsig
 
 	if (image->names_count > 0 && !(flags & IMAGE_PRUNE_ALL))
 		return 0;
-	holder = lease_holder(store, image->digest);
+	holder = lease_holder(store, image->id);
 	if (holder)
 		return 0;
 	ret = store_index_update(store, edit_remove, &removal, err);

@@ -430,3 +430,54 @@ int store_index_name(struct oci_index *index, const struct oci_descriptor *manif
 			drop_descriptor(index, i--);
 	return append_named(index, manifest, full, err);
 }
+
+int store_manifest_id(const struct image_store *store, const char *manifest, char id[static OCI_DIGEST_MAX])
+{
+	cleanup_free char *text = NULL;
+	struct oci_manifest parsed;
+	size_t size;
+	int ret = store_blob_read(store, manifest, &text, &size, NULL);
+
+	if (ret == 0)
+		ret = oci_manifest_parse(text, size, &parsed, NULL);
+	if (ret < 0)
+		return ret;
+	memcpy(id, parsed.config.digest, strlen(parsed.config.digest) + 1);
+	oci_manifest_free(&parsed);
+	return 0;
+}
+
+int store_index_merge(const struct image_store *store, struct oci_index *index, const char *manifest)
+{
+	char id[OCI_DIGEST_MAX], other[OCI_DIGEST_MAX];
+	bool named = false;
+	int changed = 0;
+
+	if (store_manifest_id(store, manifest, id) < 0)
+		return 0;
+	for (size_t i = 0; !named && i < index->manifests_count; i++)
+		named = store_descriptor_name(&index->manifests[i]) &&
+			store_manifest_id(store, index->manifests[i].digest, other) == 0 && strcmp(other, id) == 0;
+	for (size_t i = 0; i < index->manifests_count; i++) {
+		const struct oci_descriptor *each = &index->manifests[i];
+
+		if (store_descriptor_name(each) || (!named && strcmp(each->digest, manifest) == 0) ||
+		    store_manifest_id(store, each->digest, other) < 0 || strcmp(other, id) != 0)
+			continue;
+		drop_descriptor(index, i--);
+		changed = 1;
+	}
+	return changed;
+}
+
+void store_lease_read(const struct image_store *store, const char *id, char manifest[static OCI_DIGEST_MAX])
+{
+	cleanup_free char *path = path_join("leases", id), *text = NULL;
+	size_t size;
+
+	*manifest = '\0';
+	if (!path || file_read(store->fd, path, OCI_DIGEST_MAX, &text, &size, NULL) < 0)
+		return;
+	if (oci_digest_valid(text))
+		memcpy(manifest, text, size + 1);
+}

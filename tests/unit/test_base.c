@@ -44,6 +44,11 @@ static void test_error(void **state)
 	assert_true(str_ends(err.text, "aaa..."));
 	assert_int_equal(error_hint(&err, "%s", big), -EINVAL);
 	assert_true(str_ends(err.text, "..."));
+	/* Nothing that steers a terminal; letters of other scripts stay. */
+	(void)error_set(&err, EINVAL, "name %s", "\033[31m\177\r\302\233\303\274\342\202\254");
+	assert_string_equal(err.text, "name ?[31m??\?\?\303\274\342\202\254");
+	(void)error_hint(&err, "\b");
+	assert_true(str_ends(err.text, "; ?"));
 }
 
 static void test_arena(void **state)

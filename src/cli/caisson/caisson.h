@@ -14,6 +14,7 @@
 #define CAISSON_CLI_CAISSON_H
 
 #include <stdbool.h>
+#include <time.h>
 
 #include <jansson.h>
 
@@ -142,6 +143,11 @@ extern const struct cli_option start_options[], stop_options[], kill_options[], 
 	attach_options[], logs_options[], ps_options[], inspect_options[], stats_options[], format_option[],
 	images_options[], rmi_options[], load_options[], save_options[], import_options[], history_options[],
 	force_option[];
+
+/* "0c5638ef8976", or all of the id; new. */
+json_t *image_short_id(const char *id, bool whole);
+/* "9 minutes ago", "N/A" */
+void image_created_text(time_t created, char text[static 64]);
 
 /* instance -> docker's inspect object; new. */
 json_t *inspect_instance(struct instance *instance, bool size, struct error *err);

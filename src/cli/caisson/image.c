@@ -5,35 +5,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli/caisson/caisson.h"
+#include "cli/caisson/progress.h"
 #include "engine/clock.h"
 #include "image/image.h"
 #include "image/reference.h"
 
 enum { DIGEST_PREFIX = sizeof("sha256:") - 1 };
-
-struct list_flags {
-	bool all, quiet, no_trunc, digests, human;
-	const char *format;
-	struct option_list filters;
-};
-
-const struct cli_option images_options[] = {
-	OPT_SWITCH("all", 'a', struct list_flags, all, "Show all images (there are no intermediate ones)"),
-	OPT_SWITCH("digests", 0, struct list_flags, digests, "Show digests"),
-	OPT_VALUE(OPTION_LIST, "filter", 'f', "filter", "dangling=true dangling=false label= reference=",
-		  struct list_flags, filters, "Only those: dangling=true label= reference="),
-	OPT_VALUE(OPTION_STRING, "format", 0, "string", "json table", struct list_flags, format,
-		  "table, table TEMPLATE, json, or a Go template"),
-	OPT_SWITCH("no-trunc", 0, struct list_flags, no_trunc, "Do not shorten"),
-	OPT_SWITCH("quiet", 'q', struct list_flags, quiet, "Only IDs"),
-	{ .name = NULL },
-};
 
 struct rmi_flags {
 	bool force, no_prune;
@@ -116,14 +100,14 @@ static bool parse(struct cli *cli, void *flags, int argc, char **argv, char ***o
 	return verdict == CLI_GO;
 }
 
-static json_t *short_id(const char *id, bool whole)
+json_t *image_short_id(const char *id, bool whole)
 {
 	return whole || strlen(id) < DIGEST_PREFIX + SHORT_ID_LENGTH
 		       ? json_string(id)
 		       : json_stringn(id + DIGEST_PREFIX, SHORT_ID_LENGTH);
 }
 
-static void created_text(time_t created, char text[static 64])
+void image_created_text(time_t created, char text[static 64])
 {
 	char duration[32];
 
@@ -133,114 +117,6 @@ static void created_text(time_t created, char text[static 64])
 	}
 	format_duration((long long)(time(NULL) - created), duration);
 	(void)snprintf(text, 64, "%s ago", duration);
-}
-
-/* One row per name; an image without one has one row, too. */
-static json_t *image_row(const struct image *image, const char *name, const struct list_flags *flags)
-{
-	const char *familiar = name ? image_reference_familiar(name) : NULL,
-		   *colon = familiar ? strrchr(familiar, ':') : NULL;
-	char created[64], size[16], when[64] = "";
-	time_t at = image_created(image);
-	struct tm tm;
-
-	created_text(at, created);
-	format_size(image->size, size);
-	if (gmtime_r(&at, &tm))
-		(void)strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S +0000 UTC", &tm);
-	return json_pack("{s:o,s:o,s:s,s:s,s:s,s:s,s:s,s:s}", "ID", short_id(image->id, flags->no_trunc), "Repository",
-			 familiar ? json_stringn(familiar, colon ? (size_t)(colon - familiar) : strlen(familiar))
-				  : json_string("<none>"),
-			 "Tag", colon ? colon + 1 : "<none>", "Digest", image->digest, "CreatedSince", created,
-			 "CreatedAt", when, "Size", size, "Containers", "N/A");
-}
-
-static bool image_passes(const struct image *image, const char *name, const struct option_list *filters)
-{
-	for (size_t i = 0; i < filters->count; i++) {
-		const char *filter = filters->items[i];
-
-		if (str_starts(filter, "dangling=") && (strcmp(filter + 9, "true") == 0) != (image->names_count == 0))
-			return false;
-		if (str_starts(filter, "reference=") &&
-		    (!name || strncmp(image_reference_familiar(name), filter + 10, strlen(filter + 10)) != 0))
-			return false;
-		if (str_starts(filter, "label=")) {
-			const char *equals = strchr(filter + 6, '=');
-			cleanup_free char *key = equals ? strndup(filter + 6, (size_t)(equals - filter - 6))
-							: strdup(filter + 6);
-			const char *value = key ? oci_pairs_get(&image->config.config.labels, key) : NULL;
-
-			if (!value || (equals && strcmp(value, equals + 1) != 0))
-				return false;
-		}
-	}
-	return true;
-}
-
-/* "REPOSITORY[:TAG]" */
-static bool names_operand(const char *name, const char *operand)
-{
-	const char *familiar = name ? image_reference_familiar(name) : NULL;
-	size_t length = strlen(operand);
-
-	return !operand[0] || (familiar && strncmp(familiar, operand, length) == 0 &&
-			       (familiar[length] == '\0' || familiar[length] == ':'));
-}
-
-static int list_images(struct cli *cli, const struct list_flags *flags, const char *operand)
-{
-	static const struct format_heading headings[] = {
-		{ "Repository", "REPOSITORY" },
-		{ "Tag", "TAG" },
-		{ "Digest", "DIGEST" },
-		{ "ID", "IMAGE ID" },
-		{ "CreatedSince", "CREATED" },
-		{ "CreatedAt", "CREATED AT" },
-		{ "Size", "SIZE" },
-		{ NULL, NULL },
-	};
-	const struct format format = {
-		.format = flags->format,
-		.table = flags->digests
-				 ? "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
-				 : "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
-		.quiet = flags->quiet ? "{{.ID}}" : NULL,
-		.headings = headings,
-	};
-	cleanup_json json_t *rows = json_array();
-	struct image_store *store = store_of(cli);
-	struct image *images = NULL;
-	struct error err = ERROR_INIT;
-	size_t count = 0;
-
-	if (!store || image_list(store, &images, &count, &err) < 0)
-		return store ? program_fail(cli, &err, 1) : 1;
-	for (size_t i = 0; i < count; i++) {
-		size_t names = images[i].names_count ? images[i].names_count : 1;
-
-		for (size_t j = 0; j < names; j++) {
-			const char *name = images[i].names_count ? images[i].names[j] : NULL;
-
-			if (image_passes(&images[i], name, &flags->filters) && names_operand(name, operand) &&
-			    !(flags->quiet && j > 0))
-				(void)json_array_append_new(rows, image_row(&images[i], name, flags));
-		}
-	}
-	image_list_free(images, count);
-	return show_rows(cli, &format, rows);
-}
-
-int images_command(struct cli *cli, int argc, char **argv)
-{
-	struct list_flags flags = { .all = false };
-	char **operands;
-	int count, code;
-
-	if (parse(cli, &flags, argc, argv, &operands, &count, &code))
-		code = list_images(cli, &flags, count ? operands[0] : "");
-	option_list_free(&flags.filters);
-	return code;
 }
 
 int rmi_command(struct cli *cli, int argc, char **argv)
@@ -265,102 +141,159 @@ int rmi_command(struct cli *cli, int argc, char **argv)
 	return store ? failed : 1;
 }
 
+/* A file to read, or for NULL and "-" standard input, which must not be a terminal; -1 after printing why not. */
+static int open_input(struct cli *cli, const char *path)
+{
+	int fd;
+
+	if (path && strcmp(path, "-") != 0) {
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			(void)program_say(cli, 1, "open %s: %s", path, strerror(errno));
+		return fd;
+	}
+	if (isatty(STDIN_FILENO)) {
+		(void)program_say(cli, 1, "stdin is a terminal, no archive: name a file, or put one there: %s <FILE",
+				  cli->path);
+		return -1;
+	}
+	fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		(void)program_say(cli, 1, "cannot read stdin: %s", strerror(errno));
+	return fd;
+}
+
 int load_command(struct cli *cli, int argc, char **argv)
 {
 	struct io_flags flags = { .file = NULL };
 	struct image_report report = IMAGE_REPORT_INIT;
-	cleanup_close int opened = -1;
+	struct progress progress = PROGRESS_INIT;
+	cleanup_close int fd = -1;
 	struct error err = ERROR_INIT;
 	struct image_store *store;
 	char **operands;
-	int count, code, fd = STDIN_FILENO;
+	int count, code, ret;
 
 	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
-	if (count > 0)
-		flags.file = operands[0];
-	if (flags.file && strcmp(flags.file, "-") != 0) {
-		fd = opened = open(flags.file, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			return program_say(cli, 1, "open %s: %s", flags.file, strerror(errno));
-	} else if (isatty(STDIN_FILENO)) {
-		return program_say(cli, 1, "requested load from stdin, but stdin is empty; give a file with -i");
-	}
-	store = store_of(cli);
+	fd = open_input(cli, count > 0 ? operands[0] : flags.file);
+	store = fd < 0 ? NULL : store_of(cli);
 	if (!store)
 		return 1;
-	if (image_load(store, fd, &(struct image_load_options){ .name = flags.name, .platform = flags.platform },
-		       &report, &err) < 0)
-		code = program_fail(cli, &err, 1);
-	else
-		code = 0;
+	progress_watch(&progress, store, flags.quiet);
+	ret = image_load(store, fd, &(struct image_load_options){ .name = flags.name, .platform = flags.platform },
+			 &report, &err);
+	progress_end(&progress, store);
 	if (!flags.quiet)
 		(void)fputs(str_text(&report.lines), cli->out);
 	image_report_free(&report);
-	return code;
+	return ret < 0 ? program_fail(cli, &err, 1) : 0;
+}
+
+/*
+ * What is at path stays as it is until all is written: *partial is then to be renamed.  A pipe or a device is written
+ * to as it is, *partial is NULL.
+ */
+static int open_output(const char *path, char **partial)
+{
+	struct stat st;
+
+	*partial = NULL;
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return open(path, O_WRONLY | O_CLOEXEC);
+	if (asprintf(partial, "%s.%d.partial", path, (int)getpid()) < 0)
+		*partial = NULL;
+	return *partial ? open(*partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
+}
+
+static int save_images(struct cli *cli, char **names, int count, enum image_format format, int fd)
+{
+	struct image_store *store = store_of(cli);
+	struct progress progress = PROGRESS_INIT;
+	struct error err = ERROR_INIT;
+	int ret;
+
+	if (!store)
+		return 1;
+	/* On a terminal of its own standard output would be mixed with the line. */
+	progress_watch(&progress, store, false);
+	ret = image_save(store, (const char *const *)names, (size_t)count, format, fd, &err);
+	progress_end(&progress, store);
+	return ret < 0 ? program_fail(cli, &err, 1) : 0;
 }
 
 int save_command(struct cli *cli, int argc, char **argv)
 {
 	struct io_flags flags = { .format = "docker-archive" };
-	cleanup_close int opened = -1;
+	cleanup_free char *partial = NULL;
+	cleanup_close int fd = -1;
 	struct error err = ERROR_INIT;
 	enum image_format format;
-	struct image_store *store;
 	char **operands;
-	int count, code, fd = STDOUT_FILENO;
+	int count, code;
 
 	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
-	if (image_format_parse(flags.format, &format, &err) < 0)
-		return program_fail(cli, &err, 1);
-	store = store_of(cli);
-	if (!store)
-		return 1;
+	if (image_format_parse(flags.format, &format, &err) < 0) {
+		(void)cli_usage_error(cli, "%s", err.text);
+		return cli->usage_error;
+	}
 	if (!flags.file && isatty(STDOUT_FILENO))
 		return program_say(cli, 1, "cowardly refusing to save to a terminal. Use the -o flag or redirect");
-	if (flags.file) {
-		fd = opened = open(flags.file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-		if (fd < 0)
-			return program_say(cli, 1, "open %s: %s", flags.file, strerror(errno));
+	if (!flags.file)
+		return save_images(cli, operands, count, format, STDOUT_FILENO);
+	fd = open_output(flags.file, &partial);
+	if (fd < 0)
+		return program_say(cli, 1, "open %s: %s", flags.file, strerror(errno));
+	code = save_images(cli, operands, count, format, fd);
+	if (code == 0 && partial && rename(partial, flags.file) < 0)
+		code = program_say(cli, 1, "rename to %s: %s", flags.file, strerror(errno));
+	if (code != 0 && partial)
+		(void)unlink(partial);
+	return code;
+}
+
+static int import_one(struct cli *cli, const struct io_flags *flags, char **operands, int count)
+{
+	struct image_import_options options = IMAGE_IMPORT_OPTIONS_INIT;
+	struct progress progress = PROGRESS_INIT;
+	char id[OCI_DIGEST_MAX];
+	cleanup_close int fd = -1;
+	struct error err = ERROR_INIT;
+	struct image_store *store;
+	int ret;
+
+	options.name = count > 1 ? operands[1] : NULL;
+	options.changes = flags->changes.items;
+	options.message = flags->message;
+	if (flags->platform && (!str_starts(flags->platform, "linux/") || !strchr(flags->platform, '/')[1])) {
+		(void)cli_usage_error(cli, "--platform %s: expected linux/ARCHITECTURE, like linux/arm64",
+				      flags->platform);
+		return cli->usage_error;
 	}
-	if (image_save(store, (const char *const *)operands, (size_t)count, format, fd, &err) == 0)
-		return 0;
-	if (flags.file)
-		(void)unlink(flags.file);
-	return program_fail(cli, &err, 1);
+	if (flags->platform)
+		options.architecture = flags->platform + strlen("linux/");
+	fd = open_input(cli, operands[0]);
+	store = fd < 0 ? NULL : store_of(cli);
+	if (!store)
+		return 1;
+	progress_watch(&progress, store, false);
+	ret = image_import(store, fd, &options, id, &err);
+	progress_end(&progress, store);
+	if (ret < 0)
+		return program_fail(cli, &err, 1);
+	(void)fprintf(cli->out, "%s\n", id);
+	return 0;
 }
 
 int import_command(struct cli *cli, int argc, char **argv)
 {
 	struct io_flags flags = { .file = NULL };
-	struct image_import_options options = IMAGE_IMPORT_OPTIONS_INIT;
-	cleanup_close int opened = -1;
-	struct error err = ERROR_INIT;
-	char **operands, id[OCI_DIGEST_MAX];
-	struct image_store *store;
-	int count, code, fd = STDIN_FILENO;
+	char **operands;
+	int count, code;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code)) {
-		option_list_free(&flags.changes);
-		return code;
-	}
-	store = store_of(cli);
-	code = store ? 0 : 1;
-	if (code == 0 && strcmp(operands[0], "-") != 0) {
-		fd = opened = open(operands[0], O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			code = program_say(cli, 1, "open %s: %s", operands[0], strerror(errno));
-	}
-	options.name = count > 1 ? operands[1] : NULL;
-	options.changes = flags.changes.items;
-	options.message = flags.message;
-	if (flags.platform && strchr(flags.platform, '/'))
-		options.architecture = strchr(flags.platform, '/') + 1;
-	if (code == 0 && image_import(store, fd, &options, id, &err) < 0)
-		code = program_fail(cli, &err, 1);
-	else if (code == 0)
-		(void)fprintf(cli->out, "%s\n", id);
+	if (parse(cli, &flags, argc, argv, &operands, &count, &code))
+		code = import_one(cli, &flags, operands, count);
 	option_list_free(&flags.changes);
 	return code;
 }
@@ -389,10 +322,10 @@ static json_t *history_row(const struct image_history_row *row, const struct his
 
 	format_size(row->size, size);
 	if (clock_parse(row->created, &when) == 0)
-		created_text(when.tv_sec, created);
+		image_created_text(when.tv_sec, created);
 	return json_pack("{s:o,s:s,s:s,s:o,s:s,s:s}", "ID",
-			 *row->id == '<' ? json_string(row->id) : short_id(row->id, flags->no_trunc), "CreatedSince",
-			 created, "CreatedAt", row->created, "CreatedBy",
+			 *row->id == '<' ? json_string(row->id) : image_short_id(row->id, flags->no_trunc),
+			 "CreatedSince", created, "CreatedAt", row->created, "CreatedBy",
 			 cut ? json_sprintf("%.*s\xe2\x80\xa6", SHOWN - 1, row->created_by)
 			     : json_string(row->created_by),
 			 "Size", size, "Comment", row->comment);
