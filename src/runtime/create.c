@@ -221,10 +221,13 @@ static int apply_resources(struct creation *creation, struct error *err)
 	return ret < 0 ? ret : container_delegate_cgroup(creation->container, &creation->cgroup, err);
 }
 
-static int confine(void *context, struct error *err)
+static int confine(void *context, pid_t pid, struct error *err)
 {
 	struct creation *creation = context;
+	int ret = container_apply_rdt(creation->runtime, creation->container, pid, err);
 
+	if (ret < 0)
+		return ret;
 	if (!creation->has_cgroup || !confines_late(creation))
 		return 0;
 	return resources_apply_devices(&creation->cgroup, &creation->container->spec.linux_.resources,
@@ -391,7 +394,7 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 	if (ret == 0)
 		ret = shell_prepare(&creation->shell, err);
 	/* With a stand-in the real child's pid is known only now. */
-	if (ret == 0 && creation->shell.pid != container->pid)
+	if (ret == 0 && (creation->shell.pid != container->pid || container->intel_rdt_path))
 		ret = prepare_state(creation, err);
 	if (ret == 0)
 		ret = container_commit_state(container, err);
@@ -413,6 +416,7 @@ static void undo(struct creation *creation)
 	if (container->dir_fd < 0)
 		return;
 	(void)container_remove_cgroup(creation->runtime, container, NULL);
+	(void)container_remove_rdt(creation->runtime, container, NULL);
 	(void)container_directory_remove(creation->runtime, container, NULL);
 	container_run_poststop(creation->runtime, container);
 }

@@ -51,6 +51,11 @@ int container_prepare_state(const struct container *container, struct error *err
 	str_append(&text, container->systemd_cgroup ? "true" : "false");
 	member_text(&members, "unit", container->cgroup_unit);
 	member_text(&members, "intelRdtPath", container->intel_rdt_path);
+	member_text(&members, "intelRdtMonitor", container->intel_rdt_monitor);
+	if (container->intel_rdt_made) {
+		member_name(&members, "intelRdtMade");
+		str_append(&text, "true");
+	}
 	member_text(&members, "keyring", container->keyring);
 	close_object(&members);
 	if (str_failed(&text))
@@ -87,20 +92,27 @@ static uint64_t number_of(const struct json_value *object, const char *name, uin
 												     : 0;
 }
 
+static bool is_true(const struct json_value *object, const char *name)
+{
+	const struct json_value *value = json_find(object, name);
+
+	return value && value->kind == JSON_KIND_BOOL && value->truth;
+}
+
 static void take_members(struct container *container, const struct json_value *root)
 {
-	const struct json_value *systemd = json_find(root, "systemdCgroup");
-
 	container->pid = (pid_t)number_of(root, "pid", INT32_MAX);
 	container->pid_start = number_of(root, "pidStart", UINT64_MAX);
 	container->owner = (uid_t)number_of(root, "owner", UINT32_MAX);
-	container->systemd_cgroup = systemd && systemd->kind == JSON_KIND_BOOL && systemd->truth;
+	container->systemd_cgroup = is_true(root, "systemdCgroup");
 	container->bundle = text_of(root, "bundle");
 	container->rootfs = text_of(root, "rootfs");
 	container->created = text_of(root, "created");
 	container->cgroup_path = text_of(root, "cgroupPath");
 	container->cgroup_unit = text_of(root, "unit");
 	container->intel_rdt_path = text_of(root, "intelRdtPath");
+	container->intel_rdt_monitor = text_of(root, "intelRdtMonitor");
+	container->intel_rdt_made = is_true(root, "intelRdtMade");
 	container->keyring = text_of(root, "keyring");
 }
 

@@ -111,6 +111,11 @@ static char *state_for_exec(void *context, pid_t pid, const char *status)
 	return container_state_json(context, RUNTIME_RUNNING, 0);
 }
 
+static int confine(void *context, pid_t pid, struct error *err)
+{
+	return container_join_rdt(context, pid, err);
+}
+
 static int check_runs(struct runtime *runtime, struct container *container, bool ignore_paused, struct error *err)
 {
 	enum runtime_status status;
@@ -155,6 +160,7 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 		.seccomp_cache = cache,
 		.keyring = container->keyring,
 		.state = state_for_exec,
+		.confine = confine,
 		.state_context = container,
 	};
 	int ret;

@@ -61,6 +61,13 @@ int container_update_scope(const struct container *container, enum cgroup_layout
 			   const struct oci_resources *resources, struct error *err);
 int container_stop_scope(const struct container *container, struct error *err);
 
+/* rdt.c: linux.intelRdt.
+ * Puts process pid into the groups that the configuration wants, made if need be; one more into the same; removes them.
+ */
+int container_apply_rdt(const struct runtime *runtime, struct container *container, pid_t pid, struct error *err);
+int container_join_rdt(const struct container *container, pid_t pid, struct error *err);
+int container_remove_rdt(const struct runtime *runtime, struct container *container, struct error *err);
+
 /* validate.c: what config.json may not ask for together, beyond what the parser can see. */
 int container_validate(const struct oci_spec *spec, const char *rootfs, bool rootless, struct error *err);
 

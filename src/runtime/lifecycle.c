@@ -107,6 +107,8 @@ int runtime_delete(struct runtime *runtime, struct container *container, bool fo
 	if (ret == 0)
 		ret = container_remove_cgroup(runtime, container, err);
 	if (ret == 0)
+		ret = container_remove_rdt(runtime, container, err);
+	if (ret == 0)
 		ret = container_directory_remove(runtime, container, err);
 	if (ret < 0)
 		return ret;

@@ -38,6 +38,7 @@ struct runtime {
 	bool unified;  /* on hybrid hosts: a cgroup in the v2 tree, too (eBPF by cgroup, PSI); 0.3 ms a container */
 	bool rootless; /* cgroup failures for lack of permission are not errors */
 	struct cgroup_host cgroups;
+	const char *resctrl; /* mount point of the resctrl file system; NULL: where it is mounted */
 	/* Gets what is worth a warning and no error (a poststop hook that failed); NULL: it is dropped. */
 	void (*warn)(void *context, const char *text);
 	void *warn_context;
@@ -63,10 +64,11 @@ struct container {
 	uid_t owner;
 	char *cgroup_path; /* without leading '/'; NULL: it has none */
 	bool systemd_cgroup;
-	char *cgroup_unit; /* the systemd scope; NULL with the cgroupfs driver */
-	char *intel_rdt_path;
-	char *keyring;	      /* its session keyring; NULL: it was made with the caller's */
-	struct oci_spec spec; /* parsed from config.json on load */
+	char *cgroup_unit;			  /* the systemd scope; NULL with the cgroupfs driver */
+	char *intel_rdt_path, *intel_rdt_monitor; /* its groups below resctrl's mount point, or NULL */
+	bool intel_rdt_made;			  /* the first was made for it, and goes with it */
+	char *keyring;				  /* its session keyring; NULL: it was made with the caller's */
+	struct oci_spec spec;			  /* parsed from config.json on load */
 };
 
 /* Removes what a creation that was killed half-way has left under id (directory, cgroup).  Where there is a container,

@@ -95,6 +95,8 @@ static int clean_stale(struct runtime *runtime, struct container *container, str
 	    oci_spec_parse(config, size, &container->spec, NULL) == 0 &&
 	    container_choose_cgroup(runtime, container, NULL) == 0) {
 		ret = container_remove_cgroup(runtime, container, err);
+		if (ret == 0)
+			ret = container_remove_rdt(runtime, container, err);
 		if (ret < 0)
 			return ret;
 	}
@@ -218,7 +220,7 @@ void container_close(struct container *container)
 			   &container->bundle,	    &container->rootfs,
 			   &container->created,	    &container->cgroup_path,
 			   &container->cgroup_unit, &container->intel_rdt_path,
-			   &container->keyring };
+			   &container->keyring,	    &container->intel_rdt_monitor };
 
 	if (container->dir_fd >= 0)
 		close(container->dir_fd);

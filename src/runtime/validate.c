@@ -4,13 +4,13 @@
  * runc's words where it has some.
  */
 #include <errno.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 
+#include "base/cleanup.h"
 #include "base/str.h"
+#include "linux/resctrl.h"
 #include "runtime/internal.h"
 
 static bool has_new(const struct oci_spec *spec, enum oci_namespace_type type)
@@ -90,13 +90,10 @@ static int check_net_devices(const struct oci_spec *spec, bool rootless, struct 
 
 static int check_rdt(const struct oci_spec *spec, struct error *err)
 {
-	struct statfs fs;
+	cleanup_free char *root = NULL;
+	int ret = spec->linux_.intel_rdt.set ? resctrl_find(&root, err) : 0;
 
-	if (!spec->linux_.intel_rdt.set)
-		return 0;
-	if (statfs("/sys/fs/resctrl", &fs) < 0 || fs.f_type != RDTGROUP_SUPER_MAGIC)
-		return error_set(err, ENODEV, "intelRdt is specified in config, but no resctrl file system is mounted");
-	return error_set(err, EOPNOTSUPP, "intelRdt is not supported yet");
+	return ret < 0 ? (error_wrap(err, "intelRdt is specified in config"), ret) : 0;
 }
 
 static int check_rootless(const struct oci_spec *spec, struct error *err)

@@ -201,8 +201,8 @@ static int check_rdt(struct reader *reader, void *target)
 {
 	const struct oci_intel_rdt *rdt = target;
 
-	/* The name of a directory below /sys/fs/resctrl. */
-	if (rdt->clos_id &&
+	/* The name of a directory below /sys/fs/resctrl, or that itself. */
+	if (rdt->clos_id && strcmp(rdt->clos_id, "/") != 0 &&
 	    (strcmp(rdt->clos_id, ".") == 0 || strcmp(rdt->clos_id, "..") == 0 || strchr(rdt->clos_id, '/')))
 		return spec_fail_at(reader, "closID", "invalid intelRdt.ClosID \"%s\"", rdt->clos_id);
 	if (rdt->mem_bw_schema && (strncmp(rdt->mem_bw_schema, "MB:", 3) != 0 || strchr(rdt->mem_bw_schema, '\n')))

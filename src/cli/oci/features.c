@@ -28,7 +28,7 @@ int oci_features(struct cli *cli, int argc, char **argv)
 					 .seccomp = true,
 					 .apparmor = true,
 					 .selinux = true,
-					 .intel_rdt = false,
+					 .intel_rdt = true,
 					 .net_devices = true,
 					 .memory_policy = true,
 					 .systemd = true,

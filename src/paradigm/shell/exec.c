@@ -232,6 +232,9 @@ static int serve(const struct shell_exec_options *options, struct exec_child *ch
 			return error_set(err, ECHILD, "the process ended during its set-up");
 		switch (message.kind) {
 		case SYNC_READY:
+			ret = options->confine ? options->confine(options->state_context, child->pid, err) : 0;
+			if (ret < 0)
+				return ret;
 			ret = sync_send(child->sync, SYNC_GO, 0, -1);
 			return ret < 0 ? ret
 				       : shell_start(child->sync, child->pidfd, child->pid, options->spec,

@@ -272,7 +272,7 @@ static int confine(struct shell *shell, struct error *err)
 	if (shell->confined || !shell->options->confine)
 		return 0;
 	shell->confined = true;
-	return shell->options->confine(shell->options->state_context, err);
+	return shell->options->confine(shell->options->state_context, shell->pid, err);
 }
 
 /* The child ended the conversation without a word: killed, or out of memory. */

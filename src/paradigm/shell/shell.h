@@ -44,7 +44,7 @@ struct shell_options { /* nothing in here is owned */
 	int (*join)(void *context, pid_t pid, int doors[static CGROUP_HIERARCHIES_MAX], struct error *err);
 	/* Called once, when the child has made all that it has to make and before any hook runs: for what would be in
 	 * its way, the rules for devices.  NULL: nothing. */
-	int (*confine)(void *context, struct error *err);
+	int (*confine)(void *context, pid_t pid, struct error *err);
 	int start_socket;	    /* listening AF_UNIX socket on which `start` will connect; -1: go at once */
 	const char *console_socket; /* gets the terminal's master; NULL: none */
 	bool keep_console;	    /* the terminal's master is returned in struct shell instead */
@@ -112,7 +112,9 @@ struct shell_exec_options {
 	int seccomp_cache;
 	const char *keyring; /* the container's session keyring; NULL: keep the caller's */
 	shell_state_fn *state;
-	void *state_context;
+	/* As in struct shell_options. */
+	int (*confine)(void *context, pid_t pid, struct error *err);
+	void *state_context; /* of state and confine */
 };
 
 /* One more process in a running container; returns when it has executed its program.  console as in struct shell. */
