@@ -36,8 +36,8 @@ static int open_part(struct engine *engine, const char *name, mode_t mode, int *
 
 int engine_open(struct engine *engine, const char *root, struct error *err)
 {
-	/* Only root looks at other people's files: what instances wrote keeps its owners and modes in there. */
-	static const mode_t private = 0711;
+	/* A set-user-ID program that an instance made must not be in the reach of the host's users (CVE-2021-41091). */
+	static const mode_t private = 0700;
 	int ret;
 
 	*engine = (struct engine){ .instances_fd = -1, .names_fd = -1, .pending_fd = -1, .volumes_fd = -1 };

@@ -94,7 +94,7 @@ static int create(const struct image_store *store, struct error *err)
 	static const struct {
 		const char *path;
 		mode_t mode;
-	} directories[] = { { "blobs", 0755 },	   { "blobs/sha256", 0755 }, { "blobs/sha512", 0755 },
+	} directories[] = { { "blobs", 0700 },	   { "blobs/sha256", 0755 }, { "blobs/sha512", 0755 },
 			    { "snapshots", 0700 }, { "leases", 0700 },	     { "tmp", 0700 } };
 	cleanup_close int lock = store_lock(store, STORE_LOCK, LOCK_EX, err);
 	int ret;
