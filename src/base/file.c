@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/fs.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@
 
 #include "base/cleanup.h"
 
-enum { FIRST_READ = 4096, REPLACE_TRIES = 16 };
+enum { FIRST_READ = 4096, REPLACE_TRIES = 16, REMOVE_DEPTH_MAX = 64, LINKS_MAX = 40 };
 
 int file_read_fd(int fd, size_t max, char **content, size_t *size, struct error *err)
 {
@@ -164,14 +165,73 @@ int file_open_in_root(int root_fd, const char *path, int flags, mode_t mode)
 	return fd >= 0 ? (int)fd : -errno;
 }
 
+int file_open_type_in_root(int root_fd, const char *path, int flags, mode_t type, dev_t device)
+{
+	bool node = S_ISCHR(type) || S_ISBLK(type);
+	cleanup_close int found = file_open_in_root(root_fd, path, O_PATH | (node ? O_NOFOLLOW : 0), 0);
+	char link[FILE_FD_PATH_MAX];
+	struct stat st;
+	int fd;
+
+	if (found < 0)
+		return found;
+	if (fstat(found, &st) < 0)
+		return -errno;
+	if ((st.st_mode & S_IFMT) != type || (node && st.st_rdev != device))
+		return -EINVAL;
+	fd = open(file_fd_path(found, link), flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int file_touch_at(int dirfd, const char *name, mode_t mode)
+{
+	cleanup_close int fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+	struct stat st;
+
+	if (fd >= 0)
+		return take_fd(&fd);
+	if (errno != EEXIST)
+		return -errno;
+	fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	return S_ISLNK(st.st_mode) ? -ELOOP : take_fd(&fd);
+}
+
+/*
+ * Where a link that leads to nothing would lead: images have /etc/resolv.conf and /var/lock that point to what is only
+ * there when they run, and a mount on such a name belongs to its target.  Fresh memory; NULL if it is no link.
+ */
+static char *link_target(int root_fd, const char *path)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	cleanup_free char *directory = strndup(path, slash ? (size_t)(slash - path) : 0), *whole = NULL;
+	cleanup_close int parent = -1;
+	char target[PATH_MAX];
+	ssize_t length;
+
+	if (!directory)
+		return NULL;
+	parent = file_open_in_root(root_fd, *directory ? directory : "/", O_PATH | O_DIRECTORY, 0);
+	length = parent < 0 ? -1 : readlinkat(parent, name, target, sizeof(target) - 1);
+	if (length <= 0)
+		return NULL;
+	target[length] = '\0';
+	whole = path_join(*target == '/' ? "" : directory, target);
+	return whole ? path_clean(whole) : NULL;
+}
+
+static int mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created, int links);
+
 /*
  * Makes the last component in its parent, which is opened by the rules.  Opened relative to that parent and without
  * following: what was just made, or whatever directory won the race for the name, but nothing that a link leads to.
  */
-static int mkdir_component(int root_fd, char *path, mode_t mode, int *created)
+static int mkdir_component(int root_fd, char *path, mode_t mode, int *created, int links)
 {
 	char *slash = strrchr(path, '/');
 	const char *name = slash ? slash + 1 : path;
+	cleanup_free char *target = NULL;
 	cleanup_close int parent = -1;
 	int fd;
 
@@ -185,7 +245,9 @@ static int mkdir_component(int root_fd, char *path, mode_t mode, int *created)
 	if (mkdirat(parent, name, mode) < 0) {
 		if (errno != EEXIST)
 			return -errno;
-		return file_open_in_root(root_fd, path, O_PATH | O_DIRECTORY, 0);
+		fd = file_open_in_root(root_fd, path, O_PATH | O_DIRECTORY, 0);
+		target = fd == -ENOENT && links > 0 ? link_target(root_fd, path) : NULL;
+		return target ? mkdir_in_root(root_fd, target, mode, created, links - 1) : fd;
 	}
 	if (created)
 		*created = 1;
@@ -193,7 +255,7 @@ static int mkdir_component(int root_fd, char *path, mode_t mode, int *created)
 	return fd < 0 ? -errno : fd;
 }
 
-int file_mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created)
+static int mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created, int links)
 {
 	cleanup_free char *clean = NULL;
 	int fd = file_open_in_root(root_fd, path, O_PATH | O_DIRECTORY, 0);
@@ -206,24 +268,29 @@ int file_mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created)
 	if (!clean)
 		return -ENOMEM;
 	/* Mostly only the last component is missing. */
-	fd = mkdir_component(root_fd, clean, mode, created);
+	fd = mkdir_component(root_fd, clean, mode, created, links);
 	if (fd != -ENOENT)
 		return fd;
 	for (char *slash = strchr(clean + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
 		*slash = '\0';
-		fd = mkdir_component(root_fd, clean, mode, NULL);
+		fd = mkdir_component(root_fd, clean, mode, NULL, links);
 		*slash = '/';
 		if (fd < 0)
 			return fd;
 		close(fd);
 	}
-	return mkdir_component(root_fd, clean, mode, created);
+	return mkdir_component(root_fd, clean, mode, created, links);
 }
 
-int file_touch_in_root(int root_fd, const char *path, mode_t mode)
+int file_mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created)
 {
-	cleanup_free char *clean = path_clean(path);
-	cleanup_close int parent = -1, file = -1;
+	return mkdir_in_root(root_fd, path, mode, created, LINKS_MAX);
+}
+
+static int touch_in_root(int root_fd, const char *path, mode_t mode, int links)
+{
+	cleanup_free char *clean = path_clean(path), *target = NULL;
+	cleanup_close int parent = -1;
 	char *slash;
 	int fd = file_open_in_root(root_fd, path, O_PATH, 0);
 
@@ -241,10 +308,14 @@ int file_touch_in_root(int root_fd, const char *path, mode_t mode)
 	}
 	if (parent < 0)
 		return parent;
-	file = openat(parent, slash ? slash + 1 : clean, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
-	if (file < 0 && errno != EEXIST)
-		return -errno;
-	return file_open_in_root(root_fd, path, O_PATH, 0);
+	fd = file_touch_at(parent, slash ? slash + 1 : clean, mode);
+	target = fd == -ELOOP && links > 0 ? link_target(root_fd, clean) : NULL;
+	return target ? touch_in_root(root_fd, target, mode, links - 1) : fd;
+}
+
+int file_touch_in_root(int root_fd, const char *path, mode_t mode)
+{
+	return touch_in_root(root_fd, path, mode, LINKS_MAX);
 }
 
 const char *file_fd_path(int fd, char path[static FILE_FD_PATH_MAX])
@@ -264,8 +335,31 @@ char *file_fd_target(int fd)
 	return strdup(target);
 }
 
+/* A tree on its way out. */
+struct removal {
+	int top;
+	dev_t device;
+	unsigned long lifted; /* directories that were moved up into the top one */
+};
+
+/*
+ * Whoever wrote the tree decides how deep it is, and every level of the walk holds a descriptor: what is too deep is
+ * moved up and becomes a tree of its own.
+ */
+static int lift(struct removal *removal, int dir, const char *name)
+{
+	char place[40];
+
+	do {
+		(void)snprintf(place, sizeof(place), ".lifted.%lu", removal->lifted++);
+		if (syscall(SYS_renameat2, dir, name, removal->top, place, RENAME_NOREPLACE) == 0)
+			return 0;
+	} while (errno == EEXIST);
+	return -errno;
+}
+
 /* Empties a directory; a directory on another device is left, and its rmdir fails with EBUSY as it should. */
-static int remove_children(int fd, dev_t device, int depth)
+static int remove_children(struct removal *removal, int fd, int depth)
 {
 	cleanup_closedir DIR *dir = fdopendir(fd);
 	struct dirent *entry;
@@ -276,8 +370,6 @@ static int remove_children(int fd, dev_t device, int depth)
 		close(fd);
 		return -saved;
 	}
-	if (depth > 4096)
-		return -ELOOP;
 	while ((errno = 0, entry = readdir(dir))) {
 		bool is_dir = entry->d_type == DT_DIR;
 		struct stat st;
@@ -287,15 +379,21 @@ static int remove_children(int fd, dev_t device, int depth)
 			continue;
 		if (entry->d_type == DT_UNKNOWN && fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
 			is_dir = S_ISDIR(st.st_mode);
+		if (is_dir && depth == REMOVE_DEPTH_MAX) {
+			ret = lift(removal, dirfd(dir), entry->d_name);
+			if (ret < 0)
+				return ret;
+			continue;
+		}
 		if (is_dir) {
 			child = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 			if (child < 0)
 				return -errno;
-			if (fstat(child, &st) < 0 || st.st_dev != device) {
+			if (fstat(child, &st) < 0 || st.st_dev != removal->device) {
 				close(child);
 				return -EXDEV;
 			}
-			ret = remove_children(child, device, depth + 1);
+			ret = remove_children(removal, child, depth + 1);
 			if (ret < 0)
 				return ret;
 		}
@@ -305,10 +403,29 @@ static int remove_children(int fd, dev_t device, int depth)
 	return -errno;
 }
 
+static int empty_directory(int top)
+{
+	struct removal removal = { .top = top };
+	unsigned long before;
+	struct stat st;
+	int ret;
+
+	if (fstat(top, &st) < 0)
+		return -errno;
+	removal.device = st.st_dev;
+	do {
+		int fd = openat(top, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		before = removal.lifted;
+		ret = fd < 0 ? -errno : remove_children(&removal, fd, 0);
+	} while (ret == 0 && removal.lifted != before);
+	return ret;
+}
+
 int file_remove_all(int dirfd, const char *path, struct error *err)
 {
-	struct stat st;
-	int fd, ret;
+	cleanup_close int top = -1;
+	int ret;
 
 	if (unlinkat(dirfd, path, 0) == 0 || errno == ENOENT)
 		return 0;
@@ -316,15 +433,8 @@ int file_remove_all(int dirfd, const char *path, struct error *err)
 		return error_errno(err, errno, "remove %s", path);
 	if (unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
 		return 0;
-	fd = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return error_errno(err, errno, "remove %s", path);
-	if (fstat(fd, &st) < 0) {
-		ret = -errno;
-		close(fd);
-	} else {
-		ret = remove_children(fd, st.st_dev, 0);
-	}
+	top = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	ret = top < 0 ? -errno : empty_directory(top);
 	if (ret == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) < 0)
 		ret = -errno;
 	return ret < 0 ? error_errno(err, -ret, "remove %s", path) : 0;

@@ -46,14 +46,27 @@ int file_mkdir_all(int dirfd, const char *path, mode_t mode, struct error *err);
 int file_open_in_root(int root_fd, const char *path, int flags, mode_t mode);
 
 /*
+ * The same for what must be of one type (S_IFREG, S_IFCHR, ...; device is looked at for device nodes).  Anything else
+ * is -EINVAL and not opened, not even for a look: a device node that an image or an instance made could act on it. The
+ * last component is not followed for device nodes.
+ */
+int file_open_type_in_root(int root_fd, const char *path, int flags, mode_t type, dev_t device);
+
+/*
  * mkdir -p inside a root, by the same rules; returns an O_PATH descriptor of the last directory, or -errno.
  * created, if not NULL, is set to whether the last component was made by this call.
  */
 int file_mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created);
 
-/* Creates an empty regular file (mount point for a file) inside a root if nothing is there; O_PATH descriptor or
- * -errno. */
+/* Creates an empty regular file (mount point for a file) inside a root if nothing is there; a descriptor of what is
+ * there then, or -errno. */
 int file_touch_in_root(int root_fd, const char *path, mode_t mode);
+
+/*
+ * The last component itself: made as an empty regular file if nothing is there, else taken as it is and not opened (a
+ * FIFO would block, a device act): O_PATH.  A descriptor or -errno; -ELOOP for a symbolic link.
+ */
+int file_touch_at(int dirfd, const char *name, mode_t mode);
 
 /* "/proc/self/fd/N" for fd, in the caller's buffer. */
 enum { FILE_FD_PATH_MAX = 32 };

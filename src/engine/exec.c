@@ -51,15 +51,11 @@ static void close_pair(int pair[2])
 static int open_null(const struct execution *self)
 {
 	char root[64];
-	cleanup_close int root_fd = -1, fd = -1;
-	struct stat st;
+	cleanup_close int root_fd = -1;
 
 	(void)snprintf(root, sizeof(root), "/proc/%d/root", (int)self->container.pid);
 	root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	fd = root_fd < 0 ? -1 : file_open_in_root(root_fd, "/dev/null", O_RDWR | O_NOFOLLOW | O_NONBLOCK, 0);
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
-		return -1;
-	return take_fd(&fd);
+	return root_fd < 0 ? -1 : file_open_type_in_root(root_fd, "/dev/null", O_RDWR, S_IFCHR, makedev(1, 3));
 }
 
 static int open_stdio(struct execution *self, int stdio[3], struct error *err)

@@ -166,14 +166,11 @@ void source_close(struct source *source)
 
 static int open_below(const struct source *source, const char *path, struct error *err)
 {
-	cleanup_close int fd = file_open_in_root(source->dir, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	struct stat st;
+	int fd = file_open_type_in_root(source->dir, path, O_RDONLY, S_IFREG, 0);
 
-	if (fd < 0)
-		return error_errno(err, -fd, "cannot open %s", path);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+	if (fd == -EINVAL)
 		return error_set(err, EINVAL, "%s is not a regular file", path);
-	return take_fd(&fd);
+	return fd < 0 ? error_errno(err, -fd, "cannot open %s", path) : fd;
 }
 
 /* In a stream: by name, through links. */

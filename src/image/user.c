@@ -20,9 +20,7 @@ static const uint64_t id_max = INT32_MAX;
 /* A whole database in memory; a missing one is empty. */
 static int read_database(int rootfs_fd, const char *path, char **text, struct error *err)
 {
-	/* O_NONBLOCK: a FIFO in its place must not hold us. */
-	cleanup_close int fd = file_open_in_root(rootfs_fd, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
-	struct stat st;
+	cleanup_close int fd = file_open_type_in_root(rootfs_fd, path, O_RDONLY, S_IFREG, 0);
 	size_t size;
 	int ret;
 
@@ -30,10 +28,10 @@ static int read_database(int rootfs_fd, const char *path, char **text, struct er
 		*text = strdup("");
 		return *text ? 0 : error_errno(err, ENOMEM, "cannot read %s", path);
 	}
+	if (fd == -EINVAL)
+		return error_set(err, EINVAL, "%s of the image is not a regular file", path);
 	if (fd < 0)
 		return error_errno(err, -fd, "cannot open %s of the image", path);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return error_set(err, EINVAL, "%s of the image is not a regular file", path);
 	ret = file_read_fd(fd, DATABASE_MAX, text, &size, err);
 	return ret < 0 ? error_wrap(err, "%s of the image", path) : 0;
 }

@@ -140,3 +140,21 @@ teardown() { oci_teardown; }
 	run -0 oci run "$ID"
 	wait_for gone "${lines[0]}"
 }
+
+@test "run: a mount on a link that leads nowhere yet is made where it leads" {
+	local root=$BUNDLE/rootfs
+	mkdir -p "$root"/{bin,etc,proc,dev,sys}
+	cp /bin/busybox "$root/bin/cat"
+	ln -s ../run/resolve/stub.conf "$root/etc/resolv.conf"
+	ln -s /run/later "$root/etc/later"
+	echo "nameserver 192.0.2.1" >"$BUNDLE/file"
+	config '.root.path="rootfs" | .mounts += [
+		{"destination":"/etc/resolv.conf","type":"bind","source":$file,"options":["bind"]},
+		{"destination":"/etc/later/a","type":"tmpfs","source":"tmpfs"}]' --arg file "$BUNDLE/file"
+	args /bin/cat /etc/resolv.conf /proc/self/mounts
+	run oci run "$ID"
+	[ "$status" -eq 0 ]
+	[ "${lines[0]}" = "nameserver 192.0.2.1" ]
+	[[ "$output" == *" /run/resolve/stub.conf "* ]]
+	[[ "$output" == *" /run/later/a "* ]]
+}

@@ -5,7 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -341,6 +343,35 @@ static void test_mkdir_remove(void **state)
 	assert_true(exists(place->fd, "outside/keep"));
 }
 
+/* Deeper than a process has descriptors, and with a name in the way that the removal might want. */
+static void test_remove_deep(void **state)
+{
+	enum { DEPTH = 3000, DESCRIPTORS = 200 };
+	struct place *place = *state;
+	struct error err = ERROR_INIT;
+	struct rlimit before;
+	int fd = place->fd;
+
+	for (int i = 0; i < DEPTH; i++) {
+		int below;
+
+		assert_int_equal(mkdirat(fd, "d", 0700), 0);
+		below = openat(fd, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		assert_true(below >= 0);
+		put(below, "file", "x");
+		if (fd != place->fd)
+			close(fd);
+		fd = below;
+	}
+	close(fd);
+	put(place->fd, "d/.lifted.0", "x");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_int_equal(prlimit(0, RLIMIT_NOFILE, &(struct rlimit){ DESCRIPTORS, before.rlim_max }, NULL), 0);
+	assert_int_equal(file_remove_all(place->fd, "d", &err), 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	assert_false(exists(place->fd, "d"));
+}
+
 /* Valgrind 3.19 does not let openat2(2) through, and kernels before 5.6 do not have it. */
 static void need_openat2(const struct place *place)
 {
@@ -463,8 +494,13 @@ static void test_mkdir_in_root(void **state)
 	assert_true(exists(place->root, "outside/also"));
 	assert_false(exists(place->fd, "outside/also"));
 	assert_int_equal(file_mkdir_in_root(place->root, "file/x", 0755, NULL), -ENOTDIR);
-	assert_true(file_mkdir_in_root(place->root, "dangling/x", 0755, NULL) < 0);
+	fd = file_mkdir_in_root(place->root, "dangling/x", 0755, NULL);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(place->root, "gone/x"));
 	assert_false(exists(place->fd, "gone"));
+	assert_int_equal(symlinkat("loop/on", place->root, "loop"), 0);
+	assert_int_equal(file_mkdir_in_root(place->root, "loop/x", 0755, NULL), -ELOOP);
 	fd = file_mkdir_in_root(place->root, "/", 0755, &created);
 	assert_true(fd >= 0);
 	close(fd);
@@ -491,12 +527,42 @@ static void test_touch_in_root(void **state)
 	assert_int_equal(file_read(place->root, "full", 10, &content, NULL, NULL), 0);
 	assert_string_equal(content, "kept");
 	assert_int_equal(symlinkat("../../outside/touched", place->root, "link"), 0);
-	assert_int_equal(file_touch_in_root(place->root, "link", 0600), -ENOENT);
+	fd = file_touch_in_root(place->root, "link", 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(exists(place->root, "outside/touched"));
 	assert_false(exists(place->fd, "outside/touched"));
 	fd = file_touch_in_root(place->root, "top", 0600);
 	assert_true(fd >= 0);
 	close(fd);
 	assert_true(exists(place->root, "top"));
+}
+
+/* What is not of the wanted type must not be opened: 60:0 is a device without a driver, and opening it says ENXIO. */
+static void test_open_type(void **state)
+{
+	const struct place *place = *state;
+	struct stat st;
+	int fd;
+
+	need_openat2(place);
+	put(place->root, "file", "x");
+	assert_int_equal(mkfifoat(place->root, "fifo", 0600), 0);
+	assert_int_equal(file_open_type_in_root(place->root, "none", O_RDONLY, S_IFREG, 0), -ENOENT);
+	assert_int_equal(file_open_type_in_root(place->root, "fifo", O_RDONLY, S_IFREG, 0), -EINVAL);
+	fd = file_open_type_in_root(place->root, "file", O_RDONLY, S_IFREG, 0);
+	assert_true(fd >= 0);
+	close(fd);
+	fd = file_touch_at(place->root, "fifo", 0600);
+	assert_true(fd >= 0 && fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode));
+	close(fd);
+	if (mknodat(place->root, "device", S_IFCHR | 0600, makedev(60, 0)) < 0)
+		skip();
+	assert_int_equal(file_open_type_in_root(place->root, "device", O_RDONLY, S_IFREG, 0), -EINVAL);
+	assert_int_equal(file_open_type_in_root(place->root, "device", O_RDONLY, S_IFCHR, makedev(1, 3)), -EINVAL);
+	fd = file_touch_at(place->root, "device", 0600);
+	assert_true(fd >= 0 && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode));
+	close(fd);
 }
 
 static char *logged(struct place *place, enum log_format format, const char *message)
@@ -563,11 +629,14 @@ static void test_log_settings(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_error),	cmocka_unit_test(test_arena),	     cmocka_unit_test(test_str),
-		cmocka_unit_test(test_numbers), cmocka_unit_test(test_sizes),	     cmocka_unit_test(test_paths),
-		in_place(test_read_write),	in_place(test_mkdir_remove),	     in_place(test_open_in_root),
-		in_place(test_create_in_root),	in_place(test_mkdir_in_root),	     in_place(test_touch_in_root),
-		in_place(test_log_escapes),	cmocka_unit_test(test_log_settings),
+		cmocka_unit_test(test_error), cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_str),   cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_sizes), cmocka_unit_test(test_paths),
+		in_place(test_read_write),    in_place(test_mkdir_remove),
+		in_place(test_open_in_root),  in_place(test_create_in_root),
+		in_place(test_mkdir_in_root), in_place(test_touch_in_root),
+		in_place(test_open_type),     in_place(test_remove_deep),
+		in_place(test_log_escapes),   cmocka_unit_test(test_log_settings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

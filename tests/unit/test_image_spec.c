@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -452,6 +453,10 @@ static void test_user_files_that_mislead(void **state)
 	assert_int_equal(unlinkat(fd, "etc/passwd", 0), 0);
 	assert_int_equal(mkfifoat(fd, "etc/passwd", 0600), 0);
 	assert_int_equal(image_resolve_user("root", fd, &user, &err), -EINVAL);
+	assert_int_equal(unlinkat(fd, "etc/passwd", 0), 0);
+	/* A device that nothing drives: opening it, which for another one would be an act, says ENXIO. */
+	if (mknodat(fd, "etc/passwd", S_IFCHR | 0600, makedev(60, 0)) == 0)
+		assert_int_equal(image_resolve_user("root", fd, &user, &err), -EINVAL);
 	assert_int_equal(file_remove_all(AT_FDCWD, dir, NULL), 0);
 }
 

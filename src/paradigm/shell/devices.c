@@ -43,9 +43,9 @@ static int bind_node(int dir, const struct node *node, struct error *err)
 
 	if (source < 0)
 		return source;
-	target = openat(dir, node->name, O_CREAT | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0644);
+	target = file_touch_at(dir, node->name, 0644);
 	if (target < 0)
-		return error_errno(err, errno, "cannot make the mount point %s", node->name);
+		return error_errno(err, -target, "cannot make the mount point %s", node->name);
 	return mount_attach(source, target, err);
 }
 

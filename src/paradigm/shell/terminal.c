@@ -44,9 +44,9 @@ static int mount_console(const struct inside *inside, struct error *err)
 
 	if (dev < 0)
 		return error_errno(err, -dev, "cannot open /dev");
-	target = openat(dev, "console", O_CREAT | O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666);
+	target = file_touch_at(dev, "console", 0666);
 	if (target < 0)
-		return error_errno(err, errno, "cannot make /dev/console");
+		return error_errno(err, -target, "cannot make /dev/console");
 	source = mount_clone(inside->console, "", false, 0, err);
 	return source < 0 ? source : mount_attach(source, target, err);
 }
