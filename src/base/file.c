@@ -335,11 +335,26 @@ char *file_fd_target(int fd)
 	return strdup(target);
 }
 
+void file_hold(struct file_held *held, int fd)
+{
+	int copy = held && fd >= 0 && held->count < FILE_HELD_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+	if (copy >= 0)
+		held->fds[held->count++] = copy;
+}
+
+void file_held_close(struct file_held *held)
+{
+	while (held->count > 0)
+		close(held->fds[--held->count]);
+}
+
 /* A tree on its way out. */
 struct removal {
 	int top;
 	dev_t device;
 	unsigned long lifted; /* directories that were moved up into the top one */
+	struct file_held *held;
 };
 
 /*
@@ -393,6 +408,7 @@ static int remove_children(struct removal *removal, int fd, int depth)
 				close(child);
 				return -EXDEV;
 			}
+			file_hold(removal->held, child);
 			ret = remove_children(removal, child, depth + 1);
 			if (ret < 0)
 				return ret;
@@ -403,9 +419,9 @@ static int remove_children(struct removal *removal, int fd, int depth)
 	return -errno;
 }
 
-static int empty_directory(int top)
+static int empty_directory(int top, struct file_held *held)
 {
-	struct removal removal = { .top = top };
+	struct removal removal = { .top = top, .held = held };
 	unsigned long before;
 	struct stat st;
 	int ret;
@@ -424,6 +440,11 @@ static int empty_directory(int top)
 
 int file_remove_all(int dirfd, const char *path, struct error *err)
 {
+	return file_remove_all_held(dirfd, path, NULL, err);
+}
+
+int file_remove_all_held(int dirfd, const char *path, struct file_held *held, struct error *err)
+{
 	cleanup_close int top = -1;
 	int ret;
 
@@ -434,7 +455,8 @@ int file_remove_all(int dirfd, const char *path, struct error *err)
 	if (unlinkat(dirfd, path, AT_REMOVEDIR) == 0)
 		return 0;
 	top = openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	ret = top < 0 ? -errno : empty_directory(top);
+	ret = top < 0 ? -errno : empty_directory(top, held);
+	file_hold(held, top);
 	if (ret == 0 && unlinkat(dirfd, path, AT_REMOVEDIR) < 0)
 		ret = -errno;
 	return ret < 0 ? error_errno(err, -ret, "remove %s", path) : 0;

@@ -78,6 +78,24 @@ char *file_fd_target(int fd);
 /* Removes a tree without leaving its file system and without following links.  A missing tree is fine. */
 int file_remove_all(int dirfd, const char *path, struct error *err);
 
+/*
+ * What was removed by name but is still open.  The file system gives its blocks back when the last descriptor is
+ * closed; where that means to wait for a disk's discard it takes milliseconds each, which somebody may spend whom
+ * nobody waits for.
+ */
+enum { FILE_HELD_MAX = 24 };
+struct file_held {
+	int fds[FILE_HELD_MAX];
+	size_t count;
+};
+
+/* Adds a descriptor (it is duplicated); one too many, or -1, is passed over. */
+void file_hold(struct file_held *held, int fd);
+void file_held_close(struct file_held *held);
+
+/* The same as file_remove_all(), but holds the directories, up to the maximum; held NULL: none. */
+int file_remove_all_held(int dirfd, const char *path, struct file_held *held, struct error *err);
+
 /* Joins with exactly one '/' between; fresh memory or NULL. */
 char *path_join(const char *left, const char *right);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "linux/fdpass.h"
 #include "runtime/runtime.h"
 
 int client_connect(const struct instance *instance, unsigned wants, struct error *err)
@@ -62,6 +63,15 @@ int client_wait(int client, int timeout, struct monitor_exit *ended)
 			return 1;
 		}
 	}
+}
+
+void client_leave(int client, struct file_held *held)
+{
+	static const char type = MONITOR_CLOSE;
+
+	if (client >= 0 && held->count > 0)
+		(void)fdpass_send(client, held->fds, held->count, &type, sizeof(type), NULL);
+	file_held_close(held);
 }
 
 int instance_signal(struct instance *instance, int number, struct error *err)

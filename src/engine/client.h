@@ -7,6 +7,7 @@
 #ifndef CAISSON_ENGINE_CLIENT_H
 #define CAISSON_ENGINE_CLIENT_H
 
+#include "base/file.h"
 #include "engine/engine.h"
 #include "engine/monitor.h"
 
@@ -18,6 +19,9 @@ int client_connect(const struct instance *instance, unsigned wants, struct error
  * -EPIPE: the monitor went away without a word.
  */
 int client_wait(int client, int timeout, struct monitor_exit *ended);
+
+/* Leaves it to the monitor to close what was removed; nothing is held afterwards, whether or not it could. */
+void client_leave(int client, struct file_held *held);
 
 /* Signals the instance's process 1. */
 int instance_signal(struct instance *instance, int number, struct error *err);

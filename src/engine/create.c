@@ -188,7 +188,7 @@ static int build_record(struct instance *instance, const struct instance_create_
 /* Everything in pending/ID but the name and the lease. */
 static int furnish(struct instance *instance, struct error *err)
 {
-	static const char *const directories[] = { "diff", "work", "rootfs" };
+	static const char *const directories[] = { "diff", "work" };
 	int ret;
 
 	for (size_t i = 0; i < sizeof(directories) / sizeof(*directories); i++) {
@@ -201,13 +201,14 @@ static int furnish(struct instance *instance, struct error *err)
 }
 
 /* Removes what one entry of pending/ stands for.  Its lock must be held. */
-static void waste(struct engine *engine, const char *id, const char *name, const json_t *record, bool volumes)
+static void waste(struct engine *engine, const char *id, const char *name, const json_t *record, bool volumes,
+		  struct file_held *held)
 {
 	size_t i;
 	json_t *mount;
 
 	if (name)
-		name_release(engine, name, id);
+		name_release(engine, name, id, held);
 	else
 		name_release_all(engine, id);
 	json_array_foreach (document_at(record, "Mounts"), i, mount) {
@@ -215,7 +216,7 @@ static void waste(struct engine *engine, const char *id, const char *name, const
 			(void)volume_remove(engine, document_text(mount, "Name"), NULL);
 	}
 	(void)image_lease_drop(&engine->images, id, NULL);
-	(void)file_remove_all(engine->pending_fd, id, NULL);
+	(void)file_remove_all_held(engine->pending_fd, id, held, NULL);
 }
 
 int instance_create(struct engine *engine, const struct instance_create_options *options, struct instance *instance,
@@ -249,7 +250,7 @@ int instance_create(struct engine *engine, const struct instance_create_options 
 	if (ret == 0 && renameat(engine->pending_fd, instance->id, engine->instances_fd, instance->id) < 0)
 		ret = error_errno(err, errno, "cannot create an instance");
 	if (ret < 0) {
-		waste(engine, instance->id, name, instance->record, true);
+		waste(engine, instance->id, name, instance->record, true, NULL);
 		instance_close(instance);
 	}
 	return ret;
@@ -271,7 +272,7 @@ int instance_rename(struct instance *instance, const char *name, struct error *e
 		return ret;
 	(void)document_set(instance->record, "Name", json_sprintf("/%s", name));
 	ret = instance_save(instance, err);
-	name_release(instance->engine, ret == 0 ? old : name, instance->id);
+	name_release(instance->engine, ret == 0 ? old : name, instance->id, NULL);
 	return ret;
 }
 
@@ -288,7 +289,7 @@ int instance_discard(struct instance *instance, bool volumes, struct error *err)
 	}
 	if (renameat(engine->instances_fd, instance->id, engine->pending_fd, instance->id) < 0)
 		return error_errno(err, errno, "cannot remove instance %s", instance->id);
-	waste(engine, instance->id, instance_name(instance), instance->record, volumes);
+	waste(engine, instance->id, instance_name(instance), instance->record, volumes, instance->held);
 	return 0;
 }
 
@@ -304,7 +305,7 @@ static void sweep_one(struct engine *engine, const char *id)
 		return;
 	if (file_read(fd, "instance.json", 4 << 20, &text, &size, NULL) == 0)
 		record = json_loadb(text, size, 0, NULL);
-	waste(engine, id, NULL, record, faccessat(fd, "keep-volumes", F_OK, 0) < 0);
+	waste(engine, id, NULL, record, faccessat(fd, "keep-volumes", F_OK, 0) < 0, NULL);
 	json_decref(record);
 }
 

@@ -6,7 +6,7 @@
  *
  *     ROOT/instances/ID/      ID: 64 hex digits
  *         instance.json       the record (document.h), replaced in one step
- *         diff, work, rootfs  overlay's upper and work directory, and where the root is attached
+ *         diff, work          overlay's upper and work directory
  *         config.json         the specification of the current or last start: the runtime's bundle is this directory
  *         hostname, hosts, resolv.conf
  *         run                 exists from the moment a start could have left something until all of it is gone again:
@@ -21,6 +21,7 @@
  *     ROOT/names/NAME         symbolic link to ID: made and taken in one step
  *     ROOT/pending/ID         instances that are being made or removed: whatever is there and not locked is waste
  *     ROOT/volumes/NAME/_data
+ *     ROOT/rootfs             empty; here an instance attaches its root, in its own mount namespace
  *
  * ROOT is the image store's.  The runtime's own state lives in /run/caisson,
  * or in ROOT/run when a root was given.  A command that changes an instance
@@ -37,10 +38,13 @@
 #include <jansson.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "engine/document.h"
 #include "image/image.h"
 #include "image/store.h"
 #include "runtime/runtime.h"
+
+#define ENGINE_ROOTFS "rootfs"
 
 enum { INSTANCE_ID_LENGTH = 64, INSTANCE_NAME_MAX = 128, SHORT_ID_LENGTH = 12 };
 
@@ -59,9 +63,10 @@ void engine_close(struct engine *engine);
 struct instance {
 	struct engine *engine; /* not owned */
 	char id[INSTANCE_ID_LENGTH + 1];
-	int dir_fd;	  /* locked if INSTANCE_LOCK was asked for */
-	json_t *record;	  /* owned */
-	int monitor_lock; /* the descriptor with the monitor's lock, in the process that holds it; else -1 */
+	int dir_fd;		/* locked if INSTANCE_LOCK was asked for */
+	json_t *record;		/* owned */
+	int monitor_lock;	/* the descriptor with the monitor's lock, in the process that holds it; else -1 */
+	struct file_held *held; /* not owned; where removing puts what its caller will close, or NULL */
 };
 #define INSTANCE_INIT ((struct instance){ .dir_fd = -1, .monitor_lock = -1 })
 

@@ -108,10 +108,10 @@ static int prepare(struct start *start, struct error *err)
 static int mark_begun(const struct start *start, struct error *err)
 {
 	struct instance *instance = start->instance;
-	int ret = instance_mark(instance, "run", err);
+	cleanup_close int fd = openat(instance->dir_fd, "run", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-	if (ret < 0)
-		return ret;
+	if (fd < 0)
+		return error_errno(err, errno, "cannot mark instance %s as begun", instance->id);
 	instance_unmark(instance, "exit.json");
 	instance_unmark(instance, "paused");
 	instance_unmark(instance, "stopped");
@@ -161,13 +161,18 @@ static int open_oom(struct runtime *runtime, const struct container *container)
 	return fd;
 }
 
+/* One write(2) into the file that is there, and empty: readers see nothing of it or all.  To replace the file would
+ * make ext4 write the new one to disk at once. */
 static int record_start(const struct instance *instance, pid_t pid, struct error *err)
 {
+	cleanup_close int fd = openat(instance->dir_fd, "run", O_WRONLY | O_CLOEXEC);
 	char when[CLOCK_TEXT_MAX], text[128];
+	int length, ret;
 
 	clock_now(when);
-	(void)snprintf(text, sizeof(text), "{\"Pid\":%d,\"StartedAt\":\"%s\"}\n", (int)pid, when);
-	return file_replace(instance->dir_fd, "run", text, strlen(text), 0600, err);
+	length = snprintf(text, sizeof(text), "{\"Pid\":%d,\"StartedAt\":\"%s\"}\n", (int)pid, when);
+	ret = fd < 0 ? -errno : file_write_all(fd, text, (size_t)length);
+	return ret < 0 ? error_errno(err, -ret, "cannot record the start of instance %s", instance->id) : 0;
 }
 
 /* "10m" of --log-opt; anything else was refused when it was given. */

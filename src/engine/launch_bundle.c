@@ -263,7 +263,8 @@ static int write_config(struct instance *instance, const struct spec_facts *fact
 
 static int build_config(struct instance *instance, const struct launch_options *options, int rootfs, struct error *err)
 {
-	cleanup_free char *directory = instance_path(instance, ""), *root = instance_path(instance, "rootfs");
+	cleanup_free char *directory = instance_path(instance, "");
+	cleanup_free char *root = path_join(instance->engine->images.root, ENGINE_ROOTFS);
 	cleanup_free char *cgroup = cgroup_of(instance);
 	cleanup_json json_t *seccomp = NULL;
 	cleanup_free gid_t *groups = NULL;
@@ -272,6 +273,8 @@ static int build_config(struct instance *instance, const struct launch_options *
 	struct spec_facts facts = { .directory = directory, .rootfs = root, .user = &user, .cgroup = cgroup };
 	int ret = directory && root && cgroup ? 0 : error_errno(err, ENOMEM, "cannot describe the instance");
 
+	if (ret == 0 && mkdirat(instance->engine->images.fd, ENGINE_ROOTFS, 0711) < 0 && errno != EEXIST)
+		ret = error_errno(err, errno, "cannot make %s", root);
 	if (ret == 0)
 		ret = image_resolve_user(*name ? name : NULL, rootfs, &user, err);
 	if (ret == 0)

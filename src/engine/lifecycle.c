@@ -32,8 +32,9 @@ static int not_running(const struct instance *instance, struct error *err)
 	return error_set(err, ESRCH, "container %s is not running", instance_name(instance));
 }
 
-int instance_finish(struct instance *instance, struct error *err)
+int instance_finish(struct instance *instance, int client, struct error *err)
 {
+	struct file_held held = { .count = 0 };
 	struct instance_state state;
 	unsigned delay;
 	bool gone;
@@ -43,9 +44,12 @@ int instance_finish(struct instance *instance, struct error *err)
 		return 0;
 	if (ret == 0)
 		ret = instance_state_read(instance, &state, err);
+	instance->held = &held;
 	if (ret == 0 && !restart_due(instance, &state, &delay))
 		ret = instance_settle(instance, &gone, err);
+	instance->held = NULL;
 	instance_unlock(instance);
+	client_leave(client, &held);
 	return ret;
 }
 
@@ -71,7 +75,7 @@ static int end_run(struct instance *instance, int number, int timeout, struct er
 	}
 	if (ret < 0 && ret != -EPIPE)
 		return error_errno(err, -ret, "cannot wait for the end of container %s", instance_name(instance));
-	ret = instance_finish(instance, err);
+	ret = instance_finish(instance, client, err);
 	return ret < 0 ? ret : 1;
 }
 

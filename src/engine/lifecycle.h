@@ -35,9 +35,9 @@ int instance_remove(struct instance *instance, bool force, bool volumes, struct 
 /* For an instance whose record cannot be read: ends what may run of it and takes it out of the store. */
 int instance_force_out(struct engine *engine, const char *what, struct error *err);
 
-/* Settles what an end that this command has seen has left (its connection must have MONITOR_OWNS).  An instance that is
- * to be restarted is left to its monitor. */
-int instance_finish(struct instance *instance, struct error *err);
+/* Settles what an end that this command has seen has left; client is the connection that has told it, with
+ * MONITOR_OWNS. An instance that is to be restarted is left to its monitor. */
+int instance_finish(struct instance *instance, int client, struct error *err);
 
 /* Puts changes (HostConfig keys) into the record and, if it runs, into its cgroup. */
 int instance_update(struct instance *instance, const json_t *changes, struct error *err);

@@ -129,12 +129,17 @@ int name_invent(struct engine *engine, const char *id, char name[static INSTANCE
 	return error_set(err, EEXIST, "cannot make up a name that is free; give one with --name");
 }
 
-void name_release(struct engine *engine, const char *name, const char *id)
+void name_release(struct engine *engine, const char *name, const char *id, struct file_held *held)
 {
+	cleanup_close int link = -1;
 	char owner[INSTANCE_ID_LENGTH + 1];
 
-	if (*name && !strchr(name, '/') && read_name(engine, name, owner) && strcmp(owner, id) == 0)
-		(void)unlinkat(engine->names_fd, name, 0);
+	if (!*name || strchr(name, '/') || !read_name(engine, name, owner) || strcmp(owner, id) != 0)
+		return;
+	if (held)
+		link = openat(engine->names_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	file_hold(held, link);
+	(void)unlinkat(engine->names_fd, name, 0);
 }
 
 void name_release_all(struct engine *engine, const char *id)
@@ -144,5 +149,5 @@ void name_release_all(struct engine *engine, const char *id)
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir)))
-		name_release(engine, entry->d_name, id);
+		name_release(engine, entry->d_name, id, NULL);
 }

@@ -20,8 +20,8 @@ int name_reserve(struct engine *engine, const char *name, const char *id, struct
 /* Reserves a made-up name ("quiet_harbour"). */
 int name_invent(struct engine *engine, const char *id, char name[static INSTANCE_NAME_MAX], struct error *err);
 
-/* Gives a name back if it is that instance's. */
-void name_release(struct engine *engine, const char *name, const char *id);
+/* Gives a name back if it is that instance's; held, if not NULL, gets the link. */
+void name_release(struct engine *engine, const char *name, const char *id, struct file_held *held);
 
 /* Gives back every name of an instance of which nothing else is known. */
 void name_release_all(struct engine *engine, const char *id);

@@ -23,6 +23,7 @@ static int remove_container(struct instance *instance, struct error *err)
 		return runtime_sweep(runtime, instance->id, err);
 	if (ret < 0)
 		return ret;
+	file_hold(instance->held, container.dir_fd);
 	ret = runtime_delete(runtime, &container, true, err);
 	container_close(&container);
 	return ret;

@@ -14,8 +14,23 @@
 #include "image/content.h"
 #include "image/intake.h"
 
-/* Below the snapshots there is one that holds nothing: overlayfs wants two lower layers where there is no upper one. */
-static const char empty_layer[] = "snapshots/.empty";
+/*
+ * Below every image lies one layer more, which holds the mount points that every instance needs: made once, instead of
+ * in each instance's own layer (docker's init layer; here it is shared).  Whatever the image has at these paths covers
+ * it.  Overlayfs also wants two lower layers where there is no upper one.  Deepest last, the last one of all is the
+ * proof that it is complete.
+ */
+static const char base_layer[] = "snapshots/.base";
+static const struct {
+	const char *path;
+	bool directory;
+} mount_points[] = { { "dev", true },
+		     { "proc", true },
+		     { "sys", true },
+		     { "etc", true },
+		     { "etc/hosts", false },
+		     { "etc/hostname", false },
+		     { "etc/resolv.conf", false } };
 
 static int open_one(struct image_store *store, const char *chain_id, bool *opaque)
 {
@@ -61,14 +76,37 @@ static int unpack_missing(struct image_store *store, const struct image *image, 
 	return ret;
 }
 
-static int open_empty(struct image_store *store, struct error *err)
+/* Two that do this at once do no harm: neither mounts before all is there, and then nothing changes any more. */
+static int fill_base(int base)
 {
-	int fd;
+	for (size_t i = 0; i < sizeof(mount_points) / sizeof(*mount_points); i++) {
+		const char *path = mount_points[i].path;
+		bool directory = mount_points[i].directory;
+		cleanup_close int fd = -1;
 
-	if (mkdirat(store->fd, empty_layer, 0755) < 0 && errno != EEXIST)
-		return error_errno(err, errno, "cannot make %s/%s", store->root, empty_layer);
-	fd = openat(store->fd, empty_layer, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return fd < 0 ? error_errno(err, errno, "cannot open %s/%s", store->root, empty_layer) : fd;
+		if (directory && mkdirat(base, path, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		fd = openat(base, path,
+			    O_NOFOLLOW | O_CLOEXEC | (directory ? O_RDONLY | O_DIRECTORY : O_WRONLY | O_CREAT), 0644);
+		/* Whatever the umask of who happens to come first. */
+		if (fd < 0 || fchmod(fd, directory ? 0755 : 0644) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+static int open_base(struct image_store *store, struct error *err)
+{
+	cleanup_close int fd = openat(store->fd, base_layer, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0 && errno == ENOENT && (mkdirat(store->fd, base_layer, 0755) == 0 || errno == EEXIST))
+		fd = openat(store->fd, base_layer, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		ret = -errno;
+	else if (faccessat(fd, mount_points[sizeof(mount_points) / sizeof(*mount_points) - 1].path, F_OK, 0) < 0)
+		ret = fill_base(fd);
+	return ret < 0 ? error_errno(err, -ret, "cannot make %s/%s", store->root, base_layer) : take_fd(&fd);
 }
 
 int image_layers_open(struct image_store *store, const struct image *image, struct image_layers *layers,
@@ -89,12 +127,10 @@ int image_layers_open(struct image_store *store, const struct image *image, stru
 	} else if (ret < 0) {
 		(void)error_errno(err, -ret, "cannot open layers of image %s", image->id);
 	}
-	/* An image without layers is an empty directory. */
-	if (ret == 0 && layers->count == 0) {
-		ret = open_empty(store, err);
-		if (ret >= 0)
-			layers->fds[layers->count++] = ret;
-	}
+	if (ret == 0)
+		ret = open_base(store, err);
+	if (ret >= 0)
+		layers->fds[layers->count++] = ret;
 	if (ret < 0)
 		image_layers_close(layers);
 	return ret < 0 ? ret : 0;
@@ -135,8 +171,6 @@ int image_snapshot_mount(struct image_store *store, const struct image_layers *l
 		.attributes = attributes,
 		.source = "caisson",
 	};
-	cleanup_free int *lower = NULL;
-	cleanup_close int empty = -1;
 
 	if (store->rootless)
 		overlay.flags |= OVERLAY_USERXATTR;
@@ -145,18 +179,6 @@ int image_snapshot_mount(struct image_store *store, const struct image_layers *l
 	if (flags & IMAGE_SNAPSHOT_READ_ONLY) {
 		overlay.flags |= OVERLAY_READ_ONLY;
 		overlay.upper = overlay.work = -1;
-		if (layers->count == 1) {
-			empty = open_empty(store, err);
-			lower = malloc(2 * sizeof(*lower));
-			if (empty < 0)
-				return empty;
-			if (!lower)
-				return error_errno(err, ENOMEM, "cannot mount image");
-			lower[0] = layers->fds[0];
-			lower[1] = empty;
-			overlay.lower = lower;
-			overlay.lower_count = 2;
-		}
 	}
 	return overlay_mount(&overlay, err);
 }

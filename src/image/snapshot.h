@@ -22,7 +22,7 @@
 
 struct image_layers {
 	size_t count;
-	int *fds; /* O_PATH, topmost first; owned */
+	int *fds; /* topmost first, and below the image's own one with the mount points of every instance; owned */
 };
 
 /* Unpacks what is not unpacked yet (after a crash, or a copied store) and opens the layers.  Hold a lease first. */

@@ -130,7 +130,7 @@ static int attach_and_finish(struct cli *cli, const struct container_flags *flag
 	/* It lives on, and what it leaves is its monitor's to clean. */
 	if (detached)
 		return code;
-	if (instance_finish(instance, &err) < 0)
+	if (instance_finish(instance, client, &err) < 0)
 		(void)program_fail(cli, &err, EXIT_ENGINE);
 	return code;
 }

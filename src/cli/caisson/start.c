@@ -75,7 +75,7 @@ static int start_attached(struct cli *cli, const struct start_flags *flags, cons
 		return program_fail(cli, &err, launch_exit_code(&err));
 	instance_unlock(&instance);
 	code = attach_stdio(cli, &instance, client, &wishes, &detached);
-	if (!detached && instance_finish(&instance, &err) < 0)
+	if (!detached && instance_finish(&instance, client, &err) < 0)
 		(void)program_fail(cli, &err, 1);
 	return code;
 }
