@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# What of the host's devices a container gets: network devices.
+# What of the host's devices a container gets: network devices, and nodes where a user namespace keeps it from making its own.
 
 load helpers
 setup_file() { oci_setup_file; }
@@ -63,4 +63,58 @@ RUN='"$RUNTIME" --root "$STATE" run "$ID" <"$WORK/nothing"'
 	on_a_host "$RUN"
 	[[ $output == *"linux.netDevices: cannot move the network device lo"* ]]
 	[ -z "$(oci list -q)" ]
+}
+
+# in_a_user_namespace DEVICES: the configuration, with a user namespace and these linux.devices.
+in_a_user_namespace() {
+	chmod 755 "$WORK" "$BUNDLE"
+	config --argjson devices "$1" '.linux.namespaces += [{type: "user"}] | .linux.devices = $devices
+		| .linux.uidMappings = [{containerID: 0, hostID: 200000, size: 1000}] | .linux.gidMappings = .linux.uidMappings
+		| .linux.resources.devices += [{allow: true, access: "rw"}]'
+}
+
+# The runtime as a root that may make no nodes.
+without_mknod() {
+	setpriv --bounding-set -mknod "$RUNTIME" --root "$STATE" "$@" <"$WORK/nothing"
+}
+
+@test "in a user namespace a device has the mode and the owner that are asked for, wherever it is" {
+	in_a_user_namespace '[{"type": "c", "path": "/dev/deep/er", "major": 1, "minor": 5, "fileMode": 416, "uid": 7, "gid": 8},
+		{"type": "c", "path": "/dev/nobody-has-this", "major": 10, "minor": 1048575}, {"type": "p", "path": "/dev/pipe"}]'
+	args stat -c '%n %F %a %u:%g %t:%T' /dev/deep/er /dev/nobody-has-this /dev/pipe
+	run -0 oci run "$ID"
+	[ "${lines[0]}" = "/dev/deep/er character special file 640 7:8 1:5" ]
+	[ "${lines[1]}" = "/dev/nobody-has-this character special file 666 0:0 a:fffff" ]
+	[[ "${lines[2]}" = "/dev/pipe fifo 666 "* ]]
+	[ -z "$(awk '$9 == "tmpfs" && /nodes/' /proc/self/mountinfo)" ]
+}
+
+@test "in a user namespace a device works" {
+	in_a_user_namespace '[{"type": "c", "path": "/dev/nought", "major": 1, "minor": 5}]'
+	args sh -c 'dd if=/dev/nought of=/dev/shm/five bs=5 count=1 2>/dev/null; stat -c %s /dev/shm/five'
+	run -0 oci run "$ID"
+	[ "$output" = 5 ]
+}
+
+@test "in a user namespace, without the right to make it, a device is the host's, under whatever path" {
+	in_a_user_namespace '[{"type": "c", "path": "/dev/nought", "major": 1, "minor": 5}]'
+	args stat -c '%F %t:%T' /dev/nought
+	run -0 without_mknod run "$ID"
+	[ "$output" = "character special file 1:5" ]
+}
+
+@test "a device that can neither be made nor taken from the host is an error that says so" {
+	in_a_user_namespace '[{"type": "c", "path": "/dev/null2", "major": 10, "minor": 1048575}]'
+	run -1 without_mknod run "$ID"
+	[[ $output == *"cannot supply the device /dev/null2 (c 10:1048575): in a user namespace it cannot be made, and the host has no such node"* ]]
+	[ -z "$(oci list -q)" ]
+}
+
+@test "another file where a device belongs is an error, and stays what it was" {
+	echo precious >"$WORK/rootfs/tmp/file"
+	in_a_user_namespace '[{"type": "c", "path": "/tmp/file", "major": 1, "minor": 5}]'
+	run -1 oci run "$ID"
+	[[ $output == *"cannot supply the device /tmp/file: something else is there"* ]]
+	[ "$(cat "$WORK/rootfs/tmp/file")" = precious ]
+	rm "$WORK/rootfs/tmp/file"
 }

@@ -6,8 +6,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -15,6 +18,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "linux/idmap.h"
 #include "linux/mount.h"
 #include "paradigm/shell/inside.h"
 
@@ -24,29 +28,81 @@ struct node {
 	dev_t device;
 	uid_t uid;
 	gid_t gid;
-	const char *host_path;
+	const char *path; /* in the container, and where the host is expected to have it */
+	int made;	  /* a mount of one that the parent made, or -1 */
 };
 
-static bool is_that_node(int dir, const struct node *node)
+static bool is_node(const struct stat *st, const struct node *node)
+{
+	return (st->st_mode & S_IFMT) == (node->mode & S_IFMT) && (S_ISFIFO(node->mode) || st->st_rdev == node->device);
+}
+
+static bool is_that_node(int dir, const char *name, const struct node *node)
 {
 	struct stat st;
 
-	return fstatat(dir, node->name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       (st.st_mode & S_IFMT) == (node->mode & S_IFMT) && (S_ISFIFO(node->mode) || st.st_rdev == node->device);
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && is_node(&st, node);
 }
 
-/* In a user namespace no node can be made that works; the host's own is mounted over an empty file. */
+enum { EVENT_MAX = 4096 };
+
+/* Where the host has the node: under the same path, or as udev(7) calls it, which sysfs tells. */
+static int find_host_node(const struct node *node, char path[static PATH_MAX], struct error *err)
+{
+	char event[96];
+	cleanup_free char *text = NULL, *name = NULL;
+
+	(void)snprintf(path, PATH_MAX, "%s", node->path);
+	if (is_that_node(AT_FDCWD, path, node))
+		return 0;
+	(void)snprintf(event, sizeof(event), "/sys/dev/%s/%u:%u/uevent", S_ISBLK(node->mode) ? "block" : "char",
+		       major(node->device), minor(node->device));
+	if (file_read(AT_FDCWD, event, EVENT_MAX, &text, NULL, NULL) == 0)
+		name = strstr(text, "DEVNAME=") ? strdup(strstr(text, "DEVNAME=") + strlen("DEVNAME=")) : NULL;
+	if (name) {
+		name[strcspn(name, "\n")] = '\0';
+		(void)snprintf(path, PATH_MAX, "/dev/%s", name);
+		if (is_that_node(AT_FDCWD, path, node))
+			return 0;
+	}
+	return error_set(
+		err, ENOENT,
+		"cannot supply the device %s (%c %u:%u): in a user namespace it cannot be made, and the host has "
+		"no such node",
+		node->path, S_ISBLK(node->mode) ? 'b' : 'c', major(node->device), minor(node->device));
+}
+
+/* An empty file to mount over, or the same node of an earlier container; what else is there stays as it is. */
+static int make_mount_point(int dir, const struct node *node, struct error *err)
+{
+	cleanup_close int target = file_touch_at(dir, node->name, 0644);
+	struct stat st;
+
+	if (target < 0)
+		return error_errno(err, -target, "cannot make the mount point %s", node->path);
+	if (fstat(target, &st) < 0)
+		return error_errno(err, errno, "cannot stat the mount point %s", node->path);
+	if (!is_node(&st, node) && !(S_ISREG(st.st_mode) && st.st_size == 0))
+		return error_set(err, EEXIST, "cannot supply the device %s: something else is there", node->path);
+	return take_fd(&target);
+}
+
+/* In a user namespace no node can be made that works: one that works outside is mounted over an empty file. */
 static int bind_node(int dir, const struct node *node, struct error *err)
 {
-	cleanup_close int source = mount_clone(AT_FDCWD, node->host_path, false, 0, err);
-	cleanup_close int target = -1;
+	char path[PATH_MAX];
+	cleanup_close int source = -1, target = -1;
+	int ret = node->made >= 0 ? 0 : find_host_node(node, path, err);
 
-	if (source < 0)
-		return source;
-	target = file_touch_at(dir, node->name, 0644);
-	if (target < 0)
-		return error_errno(err, -target, "cannot make the mount point %s", node->name);
-	return mount_attach(source, target, err);
+	if (ret < 0)
+		return ret;
+	if (node->made < 0) {
+		source = mount_clone(AT_FDCWD, path, false, AT_SYMLINK_NOFOLLOW, err);
+		if (source < 0)
+			return source;
+	}
+	target = make_mount_point(dir, node, err);
+	return target < 0 ? target : mount_attach(node->made >= 0 ? node->made : source, target, err);
 }
 
 static int make_node(const struct inside *inside, int dir, const struct node *node, struct error *err)
@@ -54,14 +110,14 @@ static int make_node(const struct inside *inside, int dir, const struct node *no
 	if (inside->in_userns && !S_ISFIFO(node->mode))
 		return bind_node(dir, node, err);
 	if (mknodat(dir, node->name, node->mode, node->device) < 0) {
-		if (errno == EEXIST && is_that_node(dir, node))
+		if (errno == EEXIST && is_that_node(dir, node->name, node))
 			return 0;
 		if (errno == EPERM)
 			return bind_node(dir, node, err);
-		return error_errno(err, errno, "cannot make the device %s", node->host_path);
+		return error_errno(err, errno, "cannot make the device %s", node->path);
 	}
 	if ((node->uid || node->gid) && fchownat(dir, node->name, node->uid, node->gid, AT_SYMLINK_NOFOLLOW) < 0)
-		return error_errno(err, errno, "cannot give the device %s its owner", node->host_path);
+		return error_errno(err, errno, "cannot give the device %s its owner", node->path);
 	return 0;
 }
 
@@ -78,7 +134,8 @@ static int make_defaults(const struct inside *inside, int dev, struct error *err
 			.name = defaults[i].path + strlen("/dev/"),
 			.mode = S_IFCHR | 0666,
 			.device = makedev(defaults[i].major, defaults[i].minor),
-			.host_path = defaults[i].path,
+			.path = defaults[i].path,
+			.made = -1,
 		};
 		int ret = make_node(inside, dev, &node, err);
 
@@ -109,19 +166,24 @@ static int make_links(int dev, struct error *err)
 	return 0;
 }
 
-static int make_listed(const struct inside *inside, const struct oci_device_node *device, struct error *err)
+static mode_t mode_of(const struct oci_device_node *device)
+{
+	mode_t type = device->type == 'b' ? S_IFBLK : device->type == 'p' ? S_IFIFO : S_IFCHR;
+
+	return type | (device->file_mode.set ? (mode_t)device->file_mode.value & 07777 : 0666);
+}
+
+static int make_listed(const struct inside *inside, const struct oci_device_node *device, int made, struct error *err)
 {
 	cleanup_free char *path = path_clean(device->path);
 	cleanup_close int dir = -1;
 	struct node node = {
-		.mode = (device->type == 'b'   ? S_IFBLK
-			 : device->type == 'p' ? S_IFIFO
-					       : S_IFCHR) |
-			(device->file_mode.set ? (mode_t)device->file_mode.value & 07777 : 0666),
+		.mode = mode_of(device),
 		.device = makedev(device->major, device->minor),
 		.uid = (uid_t)device->uid.value,
 		.gid = (gid_t)device->gid.value,
-		.host_path = device->path,
+		.path = device->path,
+		.made = made,
 	};
 	char *slash;
 
@@ -162,11 +224,129 @@ int devices_finish(const struct inside *inside, struct error *err)
 	return dev < 0 ? 0 : mount_set_attributes(dev, "", MOUNT_ATTR_RDONLY, 0, false, err);
 }
 
-int devices_make(struct inside *inside, struct error *err)
+static bool is_fifo(const struct oci_device_node *device)
+{
+	return device->type == 'p';
+}
+
+/* Its name among the nodes that the parent made: its place in the list. */
+static void name_node(size_t index, char name[static 24])
+{
+	(void)snprintf(name, 24, "%zu", index);
+}
+
+/* The id outside; what is not mapped, or by mappings that we do not know, is left to the host's root. */
+static uid_t outside(const struct oci_id_mappings *mappings, const struct oci_u64 *id)
+{
+	int64_t mapped = idmap_outside((const struct idmap_range *)mappings->items, mappings->count,
+				       (uint32_t)id->value);
+
+	return mapped < 0 ? 0 : (uid_t)mapped;
+}
+
+static int make_outside(const struct oci_linux *linux_, int tmpfs, struct error *err)
+{
+	for (size_t i = 0; i < linux_->devices_count; i++) {
+		const struct oci_device_node *device = &linux_->devices[i];
+		char name[24];
+
+		name_node(i, name);
+		if (is_fifo(device))
+			continue;
+		if (mknodat(tmpfs, name, mode_of(device), makedev(device->major, device->minor)) < 0 ||
+		    fchownat(tmpfs, name, outside(&linux_->uid_mappings, &device->uid),
+			     outside(&linux_->gid_mappings, &device->gid), AT_SYMLINK_NOFOLLOW) < 0)
+			return error_errno(err, errno, "cannot make the device %s", device->path);
+	}
+	return 0;
+}
+
+static bool has_nodes(const struct oci_linux *linux_)
+{
+	for (size_t i = 0; i < linux_->devices_count; i++) {
+		if (!is_fifo(&linux_->devices[i]))
+			return true;
+	}
+	return false;
+}
+
+int devices_make_outside(const struct shell_options *options, int *nodes, struct error *err)
+{
+	const struct oci_linux *linux_ = &options->spec->linux_;
+	struct mount_options mount = { .flags = MS_NOSUID | MS_NOEXEC };
+	cleanup_free char *data = NULL;
+	cleanup_close int tmpfs = -1;
+	mode_t mask;
+	int ret;
+
+	*nodes = -1;
+	if (!linux_->namespaces[OCI_NS_USER].set || !linux_->namespaces[OCI_NS_MOUNT].set || geteuid() != 0 ||
+	    !has_nodes(linux_))
+		return 0;
+	if (linux_->mount_label && *linux_->mount_label && asprintf(&data, "context=\"%s\"", linux_->mount_label) < 0)
+		return error_errno(err, ENOMEM, "cannot make devices");
+	mount.data = data;
+	tmpfs = mount_new("tmpfs", "tmpfs", &mount, err);
+	if (tmpfs < 0)
+		return tmpfs;
+	mask = umask(0);
+	ret = make_outside(linux_, tmpfs, err);
+	umask(mask);
+	/* A root that may not: the host's own nodes are what there is. */
+	if (ret == -EPERM)
+		return 0;
+	if (ret == 0)
+		*nodes = take_fd(&tmpfs);
+	return ret;
+}
+
+/*
+ * Each as a mount by itself.  Only what is attached can be cloned (before Linux 6.15), so that their file system is
+ * attached for a moment, over a directory that is not looked into meanwhile.
+ */
+static int take_made(const struct inside *inside, int dev, int *made, struct error *err)
 {
 	const struct oci_linux *linux_ = &inside->spec->linux_;
-	cleanup_close int dev = -1;
+	char path[FILE_FD_PATH_MAX], name[24];
+	int ret = mount_attach(inside->nodes, dev, err);
+
+	for (size_t i = 0; i < linux_->devices_count && ret == 0; i++) {
+		name_node(i, name);
+		if (is_fifo(&linux_->devices[i]))
+			continue;
+		made[i] = mount_clone(inside->nodes, name, false, AT_SYMLINK_NOFOLLOW, err);
+		ret = made[i] < 0 ? made[i] : 0;
+	}
+	if (ret == 0 && umount2(file_fd_path(inside->nodes, path), MNT_DETACH) < 0)
+		ret = error_errno(err, errno, "cannot unmount the devices");
+	return ret;
+}
+
+static int make_all_listed(const struct inside *inside, int dev, struct error *err)
+{
+	const struct oci_linux *linux_ = &inside->spec->linux_;
+	cleanup_free int *made = calloc(linux_->devices_count + 1, sizeof(*made));
 	int ret = 0;
+
+	if (!made)
+		return error_errno(err, ENOMEM, "cannot make devices");
+	for (size_t i = 0; i < linux_->devices_count; i++)
+		made[i] = -1;
+	if (inside->nodes >= 0)
+		ret = take_made(inside, dev, made, err);
+	for (size_t i = 0; i < linux_->devices_count && ret == 0; i++)
+		ret = make_listed(inside, &linux_->devices[i], made[i], err);
+	for (size_t i = 0; i < linux_->devices_count; i++) {
+		if (made[i] >= 0)
+			close(made[i]);
+	}
+	return ret;
+}
+
+int devices_make(struct inside *inside, struct error *err)
+{
+	cleanup_close int dev = -1;
+	int ret;
 
 	/* Without a mount namespace the directory is the host's to furnish, like a /dev that was mounted in. */
 	if (inside->keeps_root || inside->dev_is_bound)
@@ -174,8 +354,7 @@ int devices_make(struct inside *inside, struct error *err)
 	dev = file_mkdir_in_root(inside->root_fd, "/dev", 0755, NULL);
 	if (dev < 0)
 		return error_errno(err, -dev, "cannot make /dev");
-	for (size_t i = 0; i < linux_->devices_count && ret == 0; i++)
-		ret = make_listed(inside, &linux_->devices[i], err);
+	ret = make_all_listed(inside, dev, err);
 	if (ret == 0)
 		ret = make_defaults(inside, dev, err);
 	if (ret == 0)

@@ -21,6 +21,7 @@ struct inside {
 	int sync;     /* socket to the parent */
 	int procfs;   /* the host's /proc */
 	int root_fd;  /* the container's root mount */
+	int nodes;    /* a detached tmpfs with the devices that the parent made, or -1 */
 	int *sources; /* per mount of the specification: a detached mount that the parent opened, or -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
 	int doors_count;
@@ -74,6 +75,9 @@ int mounts_open_target(const struct inside *inside, const char *path, bool direc
 int cgroup_mount_make(struct inside *inside, const struct oci_mount *mount, struct error *err);
 
 /* devices.c */
+/* In the parent: makes the devices that the child cannot make itself.  *nodes is owned by the caller, -1 if there is
+ * none. */
+int devices_make_outside(const struct shell_options *options, int *nodes, struct error *err);
 int devices_make(struct inside *inside, struct error *err);
 /* After the last node is made: a /dev that is to be read-only becomes so. */
 int devices_finish(const struct inside *inside, struct error *err);

@@ -65,6 +65,7 @@ static void stand_in(struct inside *inside, struct error *error)
 static int prepare_inside(const struct shell_options *options, struct inside *inside, struct error *err)
 {
 	const struct oci_linux *linux_ = &options->spec->linux_;
+	int ret;
 
 	*inside = (struct inside){
 		.options = options,
@@ -72,6 +73,7 @@ static int prepare_inside(const struct shell_options *options, struct inside *in
 		.process = &options->spec->process,
 		.paradigm = options->paradigm,
 		.root_fd = -1,
+		.nodes = -1,
 		.procfs = procfs_open(err),
 		.console = -1,
 		.preserve_fds = options->preserve_fds,
@@ -83,7 +85,8 @@ static int prepare_inside(const struct shell_options *options, struct inside *in
 	memcpy(inside->stdio, options->stdio, sizeof(inside->stdio));
 	if (inside->procfs < 0)
 		return inside->procfs;
-	return mounts_open_sources(options, &inside->sources, err);
+	ret = devices_make_outside(options, &inside->nodes, err);
+	return ret == 0 ? mounts_open_sources(options, &inside->sources, err) : ret;
 }
 
 static void release_inside(struct inside *inside)
@@ -93,6 +96,8 @@ static void release_inside(struct inside *inside)
 			close(inside->sources[i]);
 	}
 	free(inside->sources);
+	if (inside->nodes >= 0)
+		close(inside->nodes);
 	for (int i = 0; i < inside->doors_count; i++)
 		close(inside->doors[i]);
 	if (inside->procfs >= 0)
