@@ -59,7 +59,7 @@ static size_t distance(const char *a, const char *b)
 
 const char *cli_nearest(const char *word, const char *const *names)
 {
-	size_t best = strlen(word) > 4 ? 3 : 2; /* one past what still counts as a slip of the finger */
+	size_t best = strlen(word) > 5 ? 3 : 2; /* one past what still counts as a slip of the finger */
 	const char *nearest = NULL;
 
 	if (strlen(word) < 2)
@@ -130,6 +130,7 @@ static int parse_truth(const char *text, bool *value)
 int cli_option_store(const struct cli_option *option, void *target, const char *value, struct error *err)
 {
 	char *member = (char *)target + option->offset;
+	bool truth = true;
 	int ret = 0;
 
 	switch (option->kind) {
@@ -150,7 +151,11 @@ int cli_option_store(const struct cli_option *option, void *target, const char *
 		ret = option_list_add((struct option_list *)member, value);
 		return ret < 0 ? error_errno(err, -ret, "cannot keep it") : 0;
 	case OPTION_CALL:
-		return option->apply(target, option, value, err);
+		if (option->arg)
+			return option->apply(target, option, value, err);
+		if (value && parse_truth(value, &truth) < 0)
+			return error_set(err, EINVAL, "expected true or false");
+		return option->apply(target, option, truth ? NULL : "false", err);
 	}
 	return error_set(err, EINVAL, "unknown kind of flag");
 }
@@ -347,6 +352,8 @@ int cli_dispatch(struct cli *cli, const struct command *parent, int argc, char *
 	cli->command = parent;
 	if (argc < 1 || strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0 ||
 	    (parent != cli->root && strcmp(argv[0], "help") == 0)) {
+		if (argc < 1)
+			cli->out = cli->err;
 		cli_help(cli);
 		return argc < 1 ? cli->usage_error : 0;
 	}

@@ -96,7 +96,9 @@ static int read_config(struct creation *creation, char **config, size_t *size, s
 	}
 	ret = file_read(AT_FDCWD, path, CONFIG_MAX, config, size, err);
 	if (ret == -ENOENT)
-		return error_set(err, ENOENT, "JSON specification file %s not found", path);
+		return error_set(err, ENOENT,
+				 "JSON specification file %s not found; --bundle names its directory, `spec` makes one",
+				 path);
 	return ret < 0 ? ret : oci_spec_parse(*config, *size, &container->spec, err);
 }
 
@@ -188,7 +190,10 @@ int container_make_empty(struct runtime *runtime, const char *id, const char *bu
 
 	options.bundle = bundle;
 	*container = (struct container){ .dir_fd = -1 };
-	ret = container_id_is_valid(id) ? 0 : error_set(err, EINVAL, "invalid container ID format: \"%s\"", id);
+	ret = container_id_is_valid(id)
+		      ? 0
+		      : error_set(err, EINVAL,
+				  "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
 	if (ret == 0)
 		ret = read_config(&creation, &config, &size, err);
 	/* Its terminal, if it had one, is in the image. */
@@ -448,7 +453,10 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	int ret;
 
 	*container = (struct container){ .dir_fd = -1 };
-	ret = container_id_is_valid(id) ? 0 : error_set(err, EINVAL, "invalid container ID format: \"%s\"", id);
+	ret = container_id_is_valid(id)
+		      ? 0
+		      : error_set(err, EINVAL,
+				  "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
 	if (ret == 0)
 		ret = read_config(&creation, &config, &size, err);
 	if (ret == 0)

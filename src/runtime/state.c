@@ -142,7 +142,8 @@ int container_directory_make(struct runtime *runtime, const char *id, struct con
 
 	*container = (struct container){ .dir_fd = -1 };
 	if (!container_id_is_valid(id))
-		return error_set(err, EINVAL, "invalid container ID format: \"%s\"", id);
+		return error_set(err, EINVAL,
+				 "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
 	dir = path_join(runtime->root, id);
 	if (!dir)
 		return error_errno(err, ENOMEM, "cannot create container");
@@ -197,7 +198,8 @@ int container_load(struct runtime *runtime, const char *id, int flags, struct co
 
 	*container = (struct container){ .dir_fd = -1 };
 	if (!container_id_is_valid(id))
-		return error_set(err, EINVAL, "invalid container ID format: \"%s\"", id);
+		return error_set(err, EINVAL,
+				 "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
 	ret = open_directory(runtime, id, container);
 	if (ret == 0 && (flags & RUNTIME_LOCK) && flock(container->dir_fd, LOCK_EX) < 0)
 		ret = -errno;

@@ -111,8 +111,10 @@ int container_validate(const struct oci_spec *spec, const char *rootfs, bool roo
 	/* Without any process there is nothing to start, which start will say. */
 	if (spec->process.set && spec->process.args.count == 0)
 		return error_set(err, EINVAL, "process property must be non-empty: args must not be empty");
-	if (rootfs && stat(rootfs, &st) < 0)
-		return error_errno(err, errno, "invalid rootfs: %s", rootfs);
+	if (rootfs && stat(rootfs, &st) < 0) {
+		(void)error_errno(err, errno, "invalid rootfs: %s", rootfs);
+		return error_hint(err, "root.path of config.json says where it is");
+	}
 	if (rootfs && !S_ISDIR(st.st_mode))
 		return error_set(err, ENOTDIR, "invalid rootfs: %s is not a directory", rootfs);
 	ret = check_namespaces(spec, err);

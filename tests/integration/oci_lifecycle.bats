@@ -142,6 +142,7 @@ teardown() { oci_teardown; }
 	args sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.02; done'
 	config '.root.readonly=false'
 	oci_start "$ID"
+	wait_for test -s "$WORK/rootfs/tmp/count"
 	oci pause "$ID"
 	is "$ID" paused
 	local before

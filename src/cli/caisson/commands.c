@@ -41,6 +41,19 @@ const struct command container_commands[] = {
 	{ .name = NULL },
 };
 
+/* docker's commands for what is not built yet: a new user tries them first. */
+static int later_command(struct cli *cli, int argc, char **argv)
+{
+	(void)argc, (void)argv;
+	return program_say(cli, cli->usage_error, "'%s' comes later; %s", cli->command->name, cli->command->details);
+}
+
+#define LATER(name_, instead)                                               \
+	{                                                                   \
+		.name = (name_), .run = later_command, .details = (instead) \
+	}
+#define BRING_IN "bring images in with `caisson load` (archives of docker, podman, skopeo) or `caisson import`"
+
 const struct command root_commands[] = {
 /* clang-format off */
 #include "cli/caisson/instance_commands.inc"
@@ -193,6 +206,16 @@ const struct command root_commands[] = {
 			   "  caisson save busybox | gzip >busybox.tar.gz\n"
 			   "  caisson save --format oci-archive -o two.tar mine:1 mine:2",
 	},
+	LATER("build", "build with buildah or docker, and bring it in with `caisson load`"),
+	LATER("commit", "take the file system out with tar, and bring it in with `caisson import`"),
+	LATER("cp", "mount a directory with -v, or pipe tar through `caisson exec`"),
+	LATER("diff", "`caisson inspect` names the upper directory (GraphDriver.Data.UpperDir)"),
+	LATER("export", "pipe tar through `caisson exec CONTAINER tar -c /`"),
+	LATER("login", BRING_IN),
+	LATER("network", "an instance has --network none, host or container:NAME"),
+	LATER("pull", BRING_IN),
+	LATER("push", "take images out with `caisson save`"),
+	LATER("search", BRING_IN),
 	/* For the monitor, and for the shells. */
 	{ .name = "settle", .operands = "CONTAINER LOCK", .max_operands = 2, .run = settle_command },
 	{ .name = "__complete", .operands = "WORD...", .max_operands = -1, .run = complete_command },

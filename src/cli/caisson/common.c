@@ -32,9 +32,32 @@ struct launch_options program_launch_options(struct cli *cli)
 	return (struct launch_options){ .engine = program->self, .monitor = program->monitor, .init = program->init };
 }
 
+/* What can be done about an error that comes from where no command is known. */
+static const char *next_step(const struct error *err)
+{
+	static const struct {
+		const char *words, *next;
+	} steps[] = {
+		{ "No such container: ", "; `caisson ps -a` lists those there are" },
+		{ "No such image: ", "; `caisson images` lists those there are" },
+		{ "No such object: ", "; `caisson ps -a` and `caisson images` list what there is" },
+		{ " is not an image store: ", "; give an empty directory with --root" },
+		{ "cannot open image store: ", "; give another directory with --root" },
+		{ "invalid signal: ", "; give a name or a number of signal(7), like TERM" },
+		{ "no matching entries in passwd file", "; give a number, or a user of the image" },
+		{ "no matching entries in group file", "; give a number, or a group of the image" },
+	};
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(*steps); i++) {
+		if (strstr(err->text, steps[i].words))
+			return steps[i].next;
+	}
+	return "";
+}
+
 int program_fail(struct cli *cli, const struct error *err, int code)
 {
-	(void)fprintf(cli->err, "caisson: %s\n", err->code ? err->text : "failed");
+	(void)fprintf(cli->err, "caisson: %s%s\n", err->code ? err->text : "failed", next_step(err));
 	return code;
 }
 

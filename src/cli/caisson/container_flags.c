@@ -118,10 +118,22 @@ static int as_pair(json_t *document, const struct field *field, const char *valu
 	return json_object_set_new(map, key, json_string(equals ? equals + 1 : "")) < 0 ? -ENOMEM : 0;
 }
 
+/* Of the kernel's parameters only those that a namespace has of its own: the others are the host's. */
 static int as_sysctl(json_t *document, const struct field *field, const char *value, struct error *err)
 {
-	return strchr(value, '=') ? as_pair(document, field, value, err)
-				  : error_set(err, EINVAL, "expected NAME=VALUE");
+	static const char *const own[] = { "net.",	 "fs.mqueue.",	       "kernel.msg",	   "kernel.sem=",
+					   "kernel.shm", "kernel.domainname=", "kernel.hostname=", NULL };
+
+	if (!strchr(value, '='))
+		return error_set(err, EINVAL, "expected NAME=VALUE");
+	for (size_t i = 0; own[i]; i++) {
+		if (str_starts(value, own[i]))
+			return as_pair(document, field, value, err);
+	}
+	return error_set(err, EINVAL,
+			 "sysctl '%s' is not allowed: it is the host's; an instance has net.*, fs.mqueue.*, "
+			 "kernel.msg*, kernel.sem, kernel.shm* and kernel.domainname of its own",
+			 value);
 }
 
 static int as_env(json_t *document, const struct field *field, const char *value, struct error *err)
@@ -549,6 +561,15 @@ static int apply_field(void *target, const struct cli_option *option, const char
 	return error_set(err, EINVAL, "is not known to the engine");
 }
 
+/* docker's flags for what is not built yet: a wrong one would be a puzzle. */
+static int apply_later(void *target, const struct cli_option *option, const char *value, struct error *err)
+{
+	(void)target, (void)option, (void)value;
+	return error_set(err, ENOTSUP,
+			 "bridged networks and published ports come later; use --network host or "
+			 "container:NAME");
+}
+
 #define FIELD(name, letter, arg, help)		    OPT_CALL(name, letter, arg, NULL, apply_field, help)
 #define FIELD_OF(name, letter, arg, complete, help) OPT_CALL(name, letter, arg, complete, apply_field, help)
 
@@ -637,7 +658,12 @@ static int apply_field(void *target, const struct cli_option *option, const char
 		FIELD_OF("uts", 0, "string", "private host", "UTS namespace: private (default), host"),                \
 		FIELD_OF("volume", 'v', "list", "dir volume",                                                          \
 			 "Mount a directory or a volume ([SOURCE:]DESTINATION[:ro])"),                                 \
-		FIELD_OF("workdir", 'w', "string", NULL, "Working directory inside")
+		FIELD_OF("workdir", 'w', "string", NULL, "Working directory inside"),                                  \
+		OPT_CALL("publish", 'p', "list", NULL, apply_later, NULL),                                             \
+		OPT_CALL("publish-all", 'P', NULL, NULL, apply_later, NULL),                                           \
+		OPT_CALL("ip", 0, "string", NULL, apply_later, NULL),                                                  \
+		OPT_CALL("mac-address", 0, "string", NULL, apply_later, NULL),                                         \
+		OPT_CALL("network-alias", 0, "list", NULL, apply_later, NULL)
 
 const struct cli_option create_options[] = {
 	COMMON_OPTIONS,

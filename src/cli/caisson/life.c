@@ -296,7 +296,9 @@ int update_command(struct cli *cli, int argc, char **argv)
 		json_t *changes = document_at(flags.document, "HostConfig");
 
 		code = changes ? for_each_instance(cli, 0, operands, count, update_one, changes)
-			       : program_say(cli, 1, "You must provide one or more flags when using this command.");
+			       : program_say(cli, 1,
+					     "You must provide one or more flags when using this command; "
+					     "`caisson update --help` lists them");
 	}
 	container_flags_close(&flags);
 	return code;

@@ -256,17 +256,15 @@ static bool image_matches(const json_t *record, const char *wish)
 	       str_starts(id, wish) || (strlen(id) > 7 && str_starts(id + 7, wish));
 }
 
-/* 1: yes, 0: no, -EINVAL: no such filter. */
-static int matches(struct engine *engine, const struct row *row, const char *filter, struct error *err)
+/* The filter has been checked. */
+static bool matches(struct engine *engine, const struct row *row, const char *filter)
 {
 	const json_t *record = row->instance.record;
 	const char *value = strchr(filter, '=');
 	size_t length = value ? (size_t)(value - filter) : strlen(filter);
 	char key[16] = "";
 
-	if (!value || length >= sizeof(key))
-		return error_set(err, EINVAL, "bad format of filter '%s'; expected name=value", filter);
-	memcpy(key, filter, length);
+	memcpy(key, filter, length < sizeof(key) ? length : sizeof(key) - 1);
 	value++;
 	if (strcmp(key, "id") == 0)
 		return str_starts(row->instance.id, value);
@@ -284,33 +282,57 @@ static int matches(struct engine *engine, const struct row *row, const char *fil
 		return volume_matches(record, value);
 	if (strcmp(key, "before") == 0 || strcmp(key, "since") == 0)
 		return created_beside(engine, row, value, *key == 'b');
-	if (strcmp(key, "network") == 0)
-		return strcmp(document_text(record, "HostConfig.NetworkMode"), value) == 0;
-	return error_set(err, EINVAL, "invalid filter '%s'", key);
+	return strcmp(document_text(record, "HostConfig.NetworkMode"), value) == 0;
+}
+
+/* Before anything is read: a filter that is wrong is wrong without instances, too. */
+static int check_filters(const struct option_list *filters, struct error *err)
+{
+	static const char *const keys[] = { "id",     "name",	"label", "status",  "exited", "ancestor",
+					    "volume", "before", "since", "network", NULL };
+
+	for (size_t i = 0; i < filters->count; i++) {
+		const char *filter = filters->items[i], *value = strchr(filter, '=');
+		bool known = false, status = !str_starts(filter, "status=");
+
+		if (!value)
+			return error_set(err, EINVAL, "bad format of filter '%s'; expected name=value", filter);
+		for (size_t k = 0; keys[k]; k++)
+			known = known || (strncmp(filter, keys[k], (size_t)(value - filter)) == 0 &&
+					  strlen(keys[k]) == (size_t)(value - filter));
+		for (int each = INSTANCE_CREATED; each <= INSTANCE_LOST; each++)
+			status = status || strcmp(instance_status_name(each), value + 1) == 0;
+		if (!known)
+			return error_set(err, EINVAL,
+					 "invalid filter '%s'; known are id, name, label, status, exited, ancestor, "
+					 "volume, before, since and network",
+					 filter);
+		if (!status)
+			return error_set(err, EINVAL,
+					 "invalid filter '%s'; an instance is created, running, paused, restarting, "
+					 "exited or dead",
+					 filter);
+	}
+	return 0;
 }
 
 /* Filters of one name are alternatives, of different names they add up; labels always add up. */
-static int passes(struct engine *engine, const struct row *row, const struct option_list *filters, struct error *err)
+static bool passes(struct engine *engine, const struct row *row, const struct option_list *filters)
 {
 	for (size_t i = 0; i < filters->count; i++) {
 		size_t key = strcspn(filters->items[i], "=") + 1;
 		bool one = false;
 
 		for (size_t j = 0; j < filters->count; j++) {
-			int ret;
-
 			if (strncmp(filters->items[i], filters->items[j], key) != 0 ||
 			    (i != j && str_starts(filters->items[i], "label=")))
 				continue;
-			ret = matches(engine, row, filters->items[j], err);
-			if (ret < 0)
-				return ret;
-			one = one || ret;
+			one = one || matches(engine, row, filters->items[j]);
 		}
 		if (!one)
-			return 0;
+			return false;
 	}
-	return 1;
+	return true;
 }
 
 static bool asks_for_stopped(const struct ps_flags *flags)
@@ -328,14 +350,15 @@ static int list(struct cli *cli, struct ps_flags *flags, json_t *shown, struct e
 	struct row *rows = NULL;
 	size_t count = 0;
 	int64_t left = flags->last > 0 ? flags->last : INT64_MAX;
-	int ret = engine ? collect(engine, &rows, &count, err) : -EIO;
+	int ret = engine ? check_filters(&flags->filters, err) : -EIO;
 
+	if (ret == 0)
+		ret = collect(engine, &rows, &count, err);
 	for (size_t i = 0; ret >= 0 && i < count && left > 0; i++) {
 		if (!asks_for_stopped(flags) && !instance_state_alive(&rows[i].state) &&
 		    rows[i].state.status != INSTANCE_RESTARTING)
 			continue;
-		ret = passes(engine, &rows[i], &flags->filters, err);
-		if (ret == 1) {
+		if (passes(engine, &rows[i], &flags->filters)) {
 			(void)json_array_append_new(shown, row_json(&rows[i], flags));
 			left--;
 		}

@@ -12,12 +12,17 @@
 #include "cli/caisson/caisson.h"
 #include "engine/client.h"
 #include "engine/lifecycle.h"
+#include "image/reference.h"
 #include "linux/tty.h"
 
 static int open_image(struct engine *engine, const char *name, struct image *image, struct error *err)
 {
 	int ret = image_open(&engine->images, name, image, err);
 
+	struct image_reference reference;
+
+	if (ret == -ENOENT && image_reference_parse(name, &reference, err) < 0)
+		return -err->code;
 	if (ret == -ENOENT)
 		return error_set(
 			err, ENOENT,
@@ -38,8 +43,8 @@ static int check_platform(const json_t *document, const struct image *image, str
 		return 0;
 	if (!slash || !has->os || strncmp(wish, has->os, (size_t)(slash - wish)) != 0 || !has->architecture ||
 	    strlen(has->architecture) != length || strncmp(architecture, has->architecture, length) != 0)
-		return error_set(err, EINVAL, "the image is for %s/%s, not for %s", has->os ? has->os : "?",
-				 has->architecture ? has->architecture : "?", wish);
+		return error_set(err, EINVAL, "the image is for %s/%s, not for %s; load one that is",
+				 has->os ? has->os : "?", has->architecture ? has->architecture : "?", wish);
 	return 0;
 }
 

@@ -118,7 +118,9 @@ static int remove_volumes(struct cli *cli, int argc, char **argv)
 		if (volume_name_check(operands[i], &err) < 0)
 			failed = program_fail(cli, &err, 1);
 		else if (!volume_exists(engine, operands[i]))
-			failed = program_say(cli, 1, "get %s: no such volume", operands[i]);
+			failed = program_say(cli, 1,
+					     "get %s: no such volume; `caisson volume ls` lists those there are",
+					     operands[i]);
 		else if (user)
 			failed = program_say(cli, 1, "remove %s: volume is in use by %s; remove that first",
 					     operands[i], user);
@@ -145,7 +147,9 @@ static int inspect_volumes(struct cli *cli, int argc, char **argv)
 		cleanup_free char *path = volume_path(engine, operands[i]);
 
 		if (volume_name_check(operands[i], NULL) < 0 || !volume_exists(engine, operands[i]))
-			failed = program_say(cli, 1, "get %s: no such volume", operands[i]);
+			failed = program_say(cli, 1,
+					     "get %s: no such volume; `caisson volume ls` lists those there are",
+					     operands[i]);
 		else
 			(void)json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s}", "Name", operands[i], "Driver",
 								    "local", "Mountpoint", path ? path : "", "Scope",

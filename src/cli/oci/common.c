@@ -116,7 +116,11 @@ int instance_open(struct oci *oci, const char *id, int flags, struct instance *i
 	if (!*id)
 		return error_set(err, EINVAL, "container id cannot be empty");
 	ret = oci_open(oci, &instance->runtime, err);
-	return ret < 0 ? ret : container_load(&instance->runtime, id, flags, &instance->container, err);
+	if (ret == 0)
+		ret = container_load(&instance->runtime, id, flags, &instance->container, err);
+	if (ret == -ENOENT)
+		(void)error_hint(err, "`%s list` shows those there are, --root where to look", oci->program);
+	return ret;
 }
 
 void instance_close(struct instance *instance)

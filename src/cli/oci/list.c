@@ -182,7 +182,7 @@ int oci_list(struct cli *cli, int argc, char **argv)
 	if (!oci_arguments(cli, &flags, 0, 0, &argc, &argv, &code))
 		return code;
 	if (flags.format && strcmp(flags.format, "table") != 0 && strcmp(flags.format, "json") != 0)
-		ret = error_set(&err, EINVAL, "invalid format option");
+		ret = error_set(&err, EINVAL, "invalid format option; known are table and json");
 	else
 		ret = list(cli->context, &flags, &err);
 	return ret < 0 ? oci_fail(cli->context, &err, OCI_EXIT_ERROR) : 0;

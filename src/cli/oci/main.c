@@ -107,7 +107,7 @@ static int open_log(struct oci *oci, struct error *err)
 	int ret = log_open(&oci->log, oci->log_path, err);
 
 	if (ret == 0 && oci->log_format && log_set_format(&oci->log, oci->log_format) < 0)
-		ret = error_set(err, EINVAL, "invalid log-format: %s", oci->log_format);
+		ret = error_set(err, EINVAL, "invalid log-format: %s; known are text and json", oci->log_format);
 	if (oci->debug)
 		oci->log.level = LOG_LEVEL_DEBUG;
 	return ret;
@@ -183,7 +183,8 @@ static int unknown_command(struct oci *oci, const char *word)
 	if (nearest)
 		(void)error_set(&err, EINVAL, "No help topic for '%s'; did you mean '%s'?", word, nearest);
 	else
-		(void)error_set(&err, EINVAL, "No help topic for '%s'", word);
+		(void)error_set(&err, EINVAL, "No help topic for '%s'; `%s --help` lists the commands", word,
+				oci->program);
 	return oci_fail(oci, &err, OCI_EXIT_NO_COMMAND);
 }
 
