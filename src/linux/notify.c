@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,23 +52,95 @@ static int make_address(const char *path, struct sockaddr_un *address, socklen_t
 	return 0;
 }
 
-int notify_send(const char *socket_name, const char *state, struct error *err)
+/* passed: a descriptor that goes with it, or -1. */
+static int send_message(const char *socket_name, const char *text, int passed)
 {
 	cleanup_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), dir = -1;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
+	struct iovec part = { .iov_base = (void *)text, .iov_len = strlen(text) };
 	struct sockaddr_un address;
+	struct msghdr header = { .msg_name = &address, .msg_iov = &part, .msg_iovlen = 1 };
 	socklen_t length;
 	ssize_t sent;
 	int ret;
 
 	if (fd < 0)
-		return error_errno(err, errno, "cannot notify %s", socket_name);
+		return -errno;
 	ret = make_address(socket_name, &address, &length, &dir);
 	if (ret < 0)
-		return error_errno(err, -ret, "cannot notify %s", socket_name);
+		return ret;
+	header.msg_namelen = length;
+	if (passed >= 0) {
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &passed, sizeof(int));
+		header.msg_control = control.bytes;
+		header.msg_controllen = sizeof(control.bytes);
+	}
 	do
-		sent = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (const struct sockaddr *)&address, length);
+		sent = sendmsg(fd, &header, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
-	return sent < 0 ? error_errno(err, errno, "cannot notify %s", socket_name) : 0;
+	return sent < 0 ? -errno : 0;
+}
+
+int notify_send(const char *socket_name, const char *state, struct error *err)
+{
+	int ret = send_message(socket_name, state, -1);
+
+	return ret < 0 ? error_errno(err, -ret, "cannot notify %s", socket_name) : 0;
+}
+
+int notify_barrier(const char *socket_name, int timeout, struct error *err)
+{
+	int pair[2], ret;
+	struct pollfd end = { .events = 0 };
+
+	if (pipe2(pair, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "cannot notify %s", socket_name);
+	ret = send_message(socket_name, "BARRIER=1", pair[1]);
+	close(pair[1]);
+	/* The manager closes its end when it is there: POLLHUP.  One that knows no barriers does so at once. */
+	end.fd = pair[0];
+	if (ret == 0)
+		while (poll(&end, 1, timeout) < 0 && errno == EINTR)
+			;
+	close(pair[0]);
+	return ret < 0 ? error_errno(err, -ret, "cannot notify %s", socket_name) : 0;
+}
+
+/* Messages are lines; one that does not fit was not meant for us. */
+static bool says_ready(char *text)
+{
+	char *line;
+
+	while ((line = strsep(&text, "\n"))) {
+		if (strcmp(line, "READY=1") == 0)
+			return true;
+	}
+	return false;
+}
+
+int notify_take_ready(int fd, struct error *err)
+{
+	char text[4096];
+	bool ready = false;
+
+	for (;;) {
+		ssize_t count = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return ready;
+		if (count < 0)
+			return error_errno(err, errno, "cannot read notifications");
+		text[count] = '\0';
+		ready |= says_ready(text);
+	}
 }
 
 int notify_listen(const char *path, struct error *err)

@@ -470,6 +470,12 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		ret = make_directory(&creation, id, config, size, err);
 	if (ret == 0)
 		ret = plan_cgroup(&creation, err);
+	if (ret == 0 && options->notify)
+		ret = container_notify_prepare(container, err);
+	if (ret == 0 && options->notify && run) {
+		options->notify_fd_out = container_notify_listen(container, err);
+		ret = options->notify_fd_out < 0 ? options->notify_fd_out : 0;
+	}
 	if (ret == 0 && !run)
 		ret = make_start_socket(&creation, err);
 	if (ret == 0) {
@@ -486,6 +492,9 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	if (ret < 0) {
 		undo(&creation);
 		container_close(container);
+		if (options->notify_fd_out >= 0)
+			close(options->notify_fd_out);
+		options->notify_fd_out = -1;
 	} else {
 		options->console_fd_out = take_fd(&creation.shell.console);
 		shell_close(&creation.shell);

@@ -53,6 +53,9 @@ int container_delegate_cgroup(const struct container *container, const struct cg
 /* Removes it with whatever still runs in it. */
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err);
 
+/* notify.c: makes the directory for the container's NOTIFY_SOCKET, and mounts and names it in its configuration. */
+int container_notify_prepare(struct container *container, struct error *err);
+
 /* scope.c, for systemd: starts the scope with pid in it and opens what systemd made; changes it; makes systemd forget.
  */
 int container_start_scope(struct runtime *runtime, const struct container *container, pid_t pid, struct cgroup *cgroup,

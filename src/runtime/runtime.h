@@ -80,6 +80,8 @@ enum { RUNTIME_LOCK = 1 }; /* hold the container's lock until container_close() 
 /* -ENOENT "container does not exist".  An id that could not have been created is refused before any path is made. */
 int container_load(struct runtime *runtime, const char *id, int flags, struct container *container, struct error *err);
 void container_close(struct container *container);
+/* Lets others change it while this one is still looked at. */
+void container_unlock(const struct container *container);
 
 /* Looks at the process, the start socket and the freezer. */
 int container_status(struct runtime *runtime, struct container *container, enum runtime_status *status,
@@ -98,8 +100,9 @@ struct runtime_create_options {
 	const char *pid_file;	    /* gets process 1's pid, or NULL */
 	int preserve_fds;	    /* descriptors 3 .. 2+N stay open in the container (LISTEN_FDS adds its own) */
 	bool no_pivot, no_new_keyring;
-	int stdio[3];		   /* become the container's 0, 1, 2; -1: inherit */
-	const char *notify_socket; /* sd_notify socket to hand in, or NULL */
+	int stdio[3];	   /* become the container's 0, 1, 2; -1: inherit */
+	bool notify;	   /* give it a NOTIFY_SOCKET */
+	int notify_fd_out; /* runtime_run(): set to the other end of that, like container_notify_listen()'s */
 	/*
 	 * A detached mount (fsmount, open_tree with OPEN_TREE_CLONE) that becomes the root file system in place of what
 	 * is at root.path, or -1.  It is attached over root.path (a directory that exists and is not looked into) in
@@ -108,8 +111,9 @@ struct runtime_create_options {
 	 */
 	int rootfs_fd;
 };
-#define RUNTIME_CREATE_OPTIONS_INIT \
-	((struct runtime_create_options){ .console_fd_out = -1, .stdio = { -1, -1, -1 }, .rootfs_fd = -1 })
+#define RUNTIME_CREATE_OPTIONS_INIT       \
+	((struct runtime_create_options){ \
+		.console_fd_out = -1, .notify_fd_out = -1, .stdio = { -1, -1, -1 }, .rootfs_fd = -1 })
 
 /*
  * Makes everything up to, not including, the user's program.  Process 1 is a
@@ -118,6 +122,12 @@ struct runtime_create_options {
  */
 int runtime_create(struct runtime *runtime, const char *id, struct runtime_create_options *options,
 		   struct container *container, struct error *err);
+
+/*
+ * Where the notifications of a container that was made with notify come in: to be called before it is started.
+ * O_CLOEXEC, non-blocking, owned by the caller.  -ENOENT: it was made without.
+ */
+int container_notify_listen(const struct container *container, struct error *err);
 
 /* Lets the user's program go; returns once execve(2) has happened or failed. */
 int runtime_start(struct runtime *runtime, struct container *container, struct error *err);

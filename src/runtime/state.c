@@ -232,6 +232,11 @@ void container_close(struct container *container)
 	*container = (struct container){ .dir_fd = -1 };
 }
 
+void container_unlock(const struct container *container)
+{
+	(void)flock(container->dir_fd, LOCK_UN);
+}
+
 bool container_is_alive(const struct container *container)
 {
 	struct process_stat stat;

@@ -212,6 +212,14 @@ static int notify(void)
 	CHECK(read(datagrams, received, sizeof(received)) < 0 && errno == EAGAIN);
 	CHECK(notify_send(name, "READY=1\nMAINPID=4711", &err) == 0);
 	CHECK(read(datagrams, received, sizeof(received)) == 20 && strcmp(received, "READY=1\nMAINPID=4711") == 0);
+	CHECK(notify_take_ready(datagrams, &err) == 0);
+	CHECK(notify_send(name, "STATUS=READY=1\nREADY=10", &err) == 0 && notify_take_ready(datagrams, &err) == 0);
+	CHECK(notify_send(name, "STATUS=x\nREADY=1", &err) == 0 && notify_send(name, "STATUS=y", &err) == 0);
+	CHECK(notify_take_ready(datagrams, &err) == 1 && notify_take_ready(datagrams, &err) == 0);
+	/* Nobody takes it; then somebody does, who knows nothing of descriptors. */
+	CHECK(notify_barrier(name, 0, &err) == 0);
+	CHECK(recv(datagrams, received, sizeof(received), 0) == 9 && memcmp(received, "BARRIER=1", 9) == 0);
+	CHECK(notify_barrier("/nonexistent/socket", 0, &err) == -ENOENT);
 	CHECK(notify_send("vsock:2:1", "READY=1", &err) == -EAFNOSUPPORT);
 	CHECK(notify_send("", "READY=1", &err) == -EAFNOSUPPORT);
 	CHECK(notify_send("/nonexistent/socket", "READY=1", &err) == -ENOENT);

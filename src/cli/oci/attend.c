@@ -97,6 +97,7 @@ struct stream {
 };
 
 struct relay {
+	const struct attend *attend;
 	pid_t pid;
 	int console, signals;
 	struct stream keys, screen;
@@ -190,7 +191,7 @@ static void drain(struct relay *relay)
 
 static int relay_loop(struct relay *relay, int *code)
 {
-	enum { SIGNALS, INPUT, OUTPUT, CONSOLE };
+	enum { SIGNALS, INPUT, OUTPUT, CONSOLE, WATCHED };
 	struct stream *keys = &relay->keys, *screen = &relay->screen;
 
 	for (;;) {
@@ -201,6 +202,7 @@ static int relay_loop(struct relay *relay, int *code)
 			[CONSOLE] = { .fd = relay->console,
 				      .events = (short)((pending(keys) ? POLLOUT : 0) |
 							(pending(screen) || screen->from < 0 ? 0 : POLLIN)) },
+			[WATCHED] = { .fd = relay->attend->watched, .events = POLLIN },
 		};
 		int ended;
 
@@ -217,6 +219,8 @@ static int relay_loop(struct relay *relay, int *code)
 			type_end_of_file(relay);
 		if (pending(keys) && (polls[CONSOLE].revents & POLLOUT))
 			stream_write(keys);
+		if (polls[WATCHED].revents)
+			relay->attend->ready(relay->attend->watched);
 		ended = polls[SIGNALS].revents ? take_signals(relay, code) : 0;
 		if (ended)
 			return ended;
@@ -231,6 +235,8 @@ static int relay_open(struct relay *relay, struct error *err)
 	relay->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (relay->signals < 0)
 		return error_errno(err, errno, "cannot make a signalfd");
+	if (relay->console < 0)
+		return 0;
 	/* The descriptor is ours alone, so that nobody else is surprised by it. */
 	if (fcntl(relay->console, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
 		return error_errno(err, errno, "cannot set up the terminal");
@@ -241,20 +247,21 @@ static int relay_open(struct relay *relay, struct error *err)
 	return relay->raw ? 0 : -EIO;
 }
 
-static int relay_until_end(pid_t pid, int console, struct error *err)
+static int relay_until_end(const struct attend *attend, struct error *err)
 {
-	struct relay relay = { .pid = pid,
-			       .console = console,
+	struct relay relay = { .attend = attend,
+			       .pid = attend->pid,
+			       .console = attend->console,
 			       .signals = -1,
-			       .keys = { .from = STDIN_FILENO, .to = console },
-			       .screen = { .from = console, .to = STDOUT_FILENO } };
+			       .keys = { .from = attend->console < 0 ? -1 : STDIN_FILENO, .to = attend->console },
+			       .screen = { .from = attend->console, .to = STDOUT_FILENO } };
 	int ret = relay_open(&relay, err), code = 0;
 
 	if (ret == 0) {
 		ret = relay_loop(&relay, &code);
 		if (ret < 0)
-			(void)error_errno(err, -ret, "cannot attend to process %d", pid);
-		else
+			(void)error_errno(err, -ret, "cannot attend to process %d", attend->pid);
+		else if (attend->console >= 0)
 			drain(&relay);
 	}
 	if (relay.raw)
@@ -264,7 +271,9 @@ static int relay_until_end(pid_t pid, int console, struct error *err)
 	return ret < 0 ? ret : code;
 }
 
-int attend_wait(pid_t pid, int console, struct error *err)
+int attend_wait(const struct attend *attend, struct error *err)
 {
-	return console < 0 ? wait_for_end(pid, err) : relay_until_end(pid, console, err);
+	bool only_waits = attend->console < 0 && attend->watched < 0;
+
+	return only_waits ? wait_for_end(attend->pid, err) : relay_until_end(attend, err);
 }

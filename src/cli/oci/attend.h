@@ -22,10 +22,17 @@
  */
 int attend_begin(bool subreaper, struct error *err);
 
-/*
- * Attends to child pid until its end; console is the master of its terminal, or -1.  Returns its exit status as a
- * shell shows it (128 + n after signal n), or -errno.
- */
-int attend_wait(pid_t pid, int console, struct error *err);
+/* Called whenever there is something to read from fd, which it reads. */
+typedef void attend_ready_fn(int fd);
+
+struct attend {
+	pid_t pid;   /* a child */
+	int console; /* master of its terminal, or -1 */
+	int watched; /* a descriptor to be watched on the side, or -1 */
+	attend_ready_fn *ready;
+};
+
+/* Attends until the child's end.  Returns its exit status as a shell shows it (128 + n after signal n), or -errno. */
+int attend_wait(const struct attend *attend, struct error *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "cli/oci/launch.h"
+#include "cli/oci/notify.h"
 #include "cli/oci/oci.h"
 
 const char oci_create_details[] =
@@ -24,6 +25,7 @@ int launch_options(const struct launch *launch, bool detach, struct runtime_crea
 	options->preserve_fds = (int)launch->preserve_fds;
 	options->no_pivot = launch->no_pivot;
 	options->no_new_keyring = launch->no_new_keyring;
+	options->notify = oci_notify_host() != NULL;
 	if (!detach && options->console_socket)
 		return oci_check_console(false, true, options->console_socket, err);
 	return oci_check_preserved(launch->preserve_fds, err);

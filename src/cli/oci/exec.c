@@ -253,7 +253,8 @@ static int execute(struct oci *oci, const struct flags *flags, const char *id, i
 			(void)kill(pid, SIGKILL);
 	}
 	if (ret == 0 && !flags->detach)
-		ret = attend_wait(pid, options.console_fd_out, err);
+		ret = attend_wait(&(struct attend){ .pid = pid, .console = options.console_fd_out, .watched = -1 },
+				  err);
 	if (options.console_fd_out >= 0)
 		close(options.console_fd_out);
 	return ret;

@@ -71,7 +71,7 @@ int oci_restore(struct cli *cli, int argc, char **argv)
 		return oci_fail(oci, &err, OCI_EXIT_ERROR);
 	if (flags.launch.detach)
 		return 0;
-	status = attend_wait(instance.container.pid, -1, &err);
+	status = attend_wait(&(struct attend){ .pid = instance.container.pid, .console = -1, .watched = -1 }, &err);
 	if (status < 0)
 		status = oci_fail(oci, &err, OCI_EXIT_ERROR);
 	if (runtime_delete(&instance.runtime, &instance.container, true, &err) < 0)

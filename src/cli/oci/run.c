@@ -6,6 +6,7 @@
 
 #include "cli/oci/attend.h"
 #include "cli/oci/launch.h"
+#include "cli/oci/notify.h"
 #include "cli/oci/oci.h"
 
 const char oci_run_details[] =
@@ -31,8 +32,8 @@ static void take_back(struct instance *instance)
 	(void)runtime_delete(&instance->runtime, &instance->container, true, NULL);
 }
 
-static int start(struct oci *oci, const struct launch *launch, const char *id, struct instance *instance, int *console,
-		 struct error *err)
+static int start(struct oci *oci, const struct launch *launch, const char *id, struct instance *instance,
+		 struct attend *attend, struct error *err)
 {
 	struct runtime_create_options options;
 	int ret = launch_options(launch, launch->detach, &options, err);
@@ -45,7 +46,9 @@ static int start(struct oci *oci, const struct launch *launch, const char *id, s
 		ret = runtime_run(&instance->runtime, id, &options, &instance->container, err);
 	if (ret < 0)
 		return ret;
-	*console = options.console_fd_out;
+	attend->pid = instance->container.pid;
+	attend->console = options.console_fd_out;
+	attend->watched = options.notify_fd_out;
 	if (launch->pidfd_socket) {
 		ret = oci_send_pidfd(launch->pidfd_socket, instance->container.pid, "standard", err);
 		if (ret < 0)
@@ -60,19 +63,24 @@ int oci_run(struct cli *cli, int argc, char **argv)
 	struct oci *oci = cli->context;
 	struct error err = ERROR_INIT;
 	struct launch launch = { 0 };
-	int code, status, console = -1;
+	struct attend attend = { .console = -1, .watched = -1, .ready = oci_notify_pass };
+	int code, status = 0;
 
 	if (!oci_arguments(cli, &launch, 1, 1, &argc, &argv, &code))
 		return code;
-	if (start(oci, &launch, argv[0], &instance, &console, &err) < 0) {
+	if (start(oci, &launch, argv[0], &instance, &attend, &err) < 0) {
 		(void)error_wrap(&err, "%s run failed", oci->program);
 		return oci_fail(oci, &err, OCI_EXIT_ERROR);
 	}
+	if (launch.detach && attend.watched >= 0)
+		status = oci_notify_wait(attend.watched, attend.pid, &err);
 	if (launch.detach)
-		return 0;
-	status = attend_wait(instance.container.pid, console, &err);
-	if (console >= 0)
-		close(console);
+		return status < 0 ? oci_fail(oci, &err, OCI_EXIT_ERROR) : 0;
+	status = attend_wait(&attend, &err);
+	if (attend.console >= 0)
+		close(attend.console);
+	if (attend.watched >= 0)
+		close(attend.watched);
 	if (status < 0)
 		status = oci_fail(oci, &err, OCI_EXIT_ERROR);
 	if (!launch.keep && runtime_delete(&instance.runtime, &instance.container, true, &err) < 0)
