@@ -196,6 +196,16 @@ int container_delegate_cgroup(const struct container *container, const struct cg
 	return ret < 0 ? error_errno(err, -ret, "cannot change the owner of cgroup %s", cgroup->path) : 0;
 }
 
+void container_forget_cgroup(struct runtime *runtime, const struct container *container)
+{
+	struct cgroup cgroup;
+
+	if (container->cgroup_path && container_cgroup(runtime, container, &cgroup, NULL) == 0) {
+		(void)cgroup_remove(&cgroup, NULL);
+		cgroup_close(&cgroup);
+	}
+}
+
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err)
 {
 	struct cgroup cgroup;

@@ -400,7 +400,7 @@ int runtime_restore(struct runtime *runtime, const char *id, const char *bundle,
 		if (container->pid > 0)
 			(void)kill(container->pid, SIGKILL);
 		if (container->dir_fd >= 0) {
-			(void)container_remove_cgroup(runtime, container, NULL);
+			container_forget_cgroup(runtime, container);
 			(void)container_directory_remove(runtime, container, NULL);
 		}
 		container_close(container);

@@ -261,7 +261,7 @@ static int go_without_cgroup(struct creation *creation, struct error *err)
 	return 0;
 }
 
-static int make_cgroup(struct creation *creation, struct error *err)
+static int make_cgroup(struct creation *creation, int flags, struct error *err)
 {
 	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
 	struct container *container = creation->container;
@@ -269,7 +269,7 @@ static int make_cgroup(struct creation *creation, struct error *err)
 	int ret;
 
 	container_controllers(creation->runtime, resources, controllers);
-	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, 0,
+	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, flags,
 			    may_go_without(creation), &creation->cgroup, err);
 	if (ret < 0)
 		return error_wrap(err, "cannot create the cgroup %s", container->cgroup_path), ret;
@@ -293,11 +293,14 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 	if (ret < 0 || runtime->cgroups.count == 0)
 		return ret;
 	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_V2)
-		return make_cgroup(creation, err);
+		return make_cgroup(creation, CGROUP_CREATE_EXCLUSIVE, err);
 	creation->joins_late = true;
-	if (!creation->container->systemd_cgroup && runtime->unified && runtime->cgroups.layout == CGROUP_HYBRID)
-		return cgroup_create(&runtime->cgroups, creation->container->cgroup_path, v2_tree, 0, runtime->rootless,
-				     &creation->cgroup, err);
+	if (!creation->container->systemd_cgroup && runtime->unified && runtime->cgroups.layout == CGROUP_HYBRID) {
+		ret = cgroup_create(&runtime->cgroups, creation->container->cgroup_path, v2_tree,
+				    CGROUP_CREATE_EXCLUSIVE, runtime->rootless, &creation->cgroup, err);
+		creation->has_cgroup = ret == 0;
+		return ret;
+	}
 	creation->cgroup.host = &runtime->cgroups;
 	creation->cgroup.path = strdup(creation->container->cgroup_path);
 	return creation->cgroup.path ? 0 : error_errno(err, ENOMEM, "cannot name the cgroup");
@@ -311,7 +314,7 @@ static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHI
 
 	cgroup_close(&creation->cgroup);
 	if (!creation->container->systemd_cgroup) {
-		ret = make_cgroup(creation, err);
+		ret = make_cgroup(creation, born_in_v2 ? 0 : CGROUP_CREATE_EXCLUSIVE, err);
 		return ret < 0 ? ret : cgroup_doors_open(&creation->cgroup, born_in_v2, doors, err);
 	}
 	ret = container_start_scope(creation->runtime, creation->container, pid, &creation->cgroup, err);
@@ -420,7 +423,9 @@ static void undo(struct creation *creation)
 	cgroup_close(&creation->cgroup);
 	if (container->dir_fd < 0)
 		return;
-	(void)container_remove_cgroup(creation->runtime, container, NULL);
+	/* One that could not be made, or had processes in it, is not ours to clear. */
+	if (creation->has_cgroup)
+		(void)container_remove_cgroup(creation->runtime, container, NULL);
 	(void)container_remove_rdt(creation->runtime, container, NULL);
 	(void)container_directory_remove(creation->runtime, container, NULL);
 	container_run_poststop(creation->runtime, container);

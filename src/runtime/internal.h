@@ -50,6 +50,8 @@ void container_controllers(const struct runtime *runtime, const struct oci_resou
  * "Cgroup ownership": version 2, a new cgroup namespace, a cgroup mount that is not read-only).
  */
 int container_delegate_cgroup(const struct container *container, const struct cgroup *cgroup, struct error *err);
+/* Removes it if nothing runs in it: for a creation that did not get far enough to tell whose it is. */
+void container_forget_cgroup(struct runtime *runtime, const struct container *container);
 /* Removes it with whatever still runs in it. */
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err);
 

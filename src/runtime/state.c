@@ -94,9 +94,8 @@ static int clean_stale(struct runtime *runtime, struct container *container, str
 	if (file_read(container->dir_fd, "config.json", CONFIG_MAX, &config, &size, NULL) == 0 &&
 	    oci_spec_parse(config, size, &container->spec, NULL) == 0 &&
 	    container_choose_cgroup(runtime, container, NULL) == 0) {
-		ret = container_remove_cgroup(runtime, container, err);
-		if (ret == 0)
-			ret = container_remove_rdt(runtime, container, err);
+		container_forget_cgroup(runtime, container);
+		ret = container_remove_rdt(runtime, container, err);
 		if (ret < 0)
 			return ret;
 	}

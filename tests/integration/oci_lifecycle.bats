@@ -156,3 +156,20 @@ teardown() { oci_teardown; }
 	run -1 oci resume "$ID"
 	[[ $output == *"container not paused"* ]]
 }
+
+@test "create: a cgroup that holds somebody else's processes is neither taken nor cleared away" {
+	local path=/caisson-test-$ID
+	config '.linux.cgroupsPath=$path' --arg path "$path"
+	oci_start "$ID"
+	run ! oci_start "$ID-2"
+	[[ "$output" == *"container's cgroup is not empty"* ]]
+	is "$ID" running
+	# What a creation that was killed has left is cleared away, but not what was there before it.
+	mkdir "$STATE/$ID-3"
+	cp config.json "$STATE/$ID-3/"
+	run ! oci_start "$ID-3"
+	is "$ID" running
+	oci delete --force "$ID"
+	oci_start "$ID-2"
+	is "$ID-2" running
+}
