@@ -343,6 +343,14 @@ void file_hold(struct file_held *held, int fd)
 		held->fds[held->count++] = copy;
 }
 
+void file_hold_at(struct file_held *held, int dirfd, const char *name)
+{
+	int fd = held && held->count < FILE_HELD_MAX ? openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+
+	if (fd >= 0)
+		held->fds[held->count++] = fd;
+}
+
 void file_held_close(struct file_held *held)
 {
 	while (held->count > 0)
@@ -412,6 +420,8 @@ static int remove_children(struct removal *removal, int fd, int depth)
 			ret = remove_children(removal, child, depth + 1);
 			if (ret < 0)
 				return ret;
+		} else if (depth == 0) {
+			file_hold_at(removal->held, dirfd(dir), entry->d_name);
 		}
 		if (unlinkat(dirfd(dir), entry->d_name, is_dir ? AT_REMOVEDIR : 0) < 0 && errno != ENOENT)
 			return -errno;

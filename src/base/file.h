@@ -83,7 +83,7 @@ int file_remove_all(int dirfd, const char *path, struct error *err);
  * closed; where that means to wait for a disk's discard it takes milliseconds each, which somebody may spend whom
  * nobody waits for.
  */
-enum { FILE_HELD_MAX = 24 };
+enum { FILE_HELD_MAX = 32 };
 struct file_held {
 	int fds[FILE_HELD_MAX];
 	size_t count;
@@ -91,9 +91,13 @@ struct file_held {
 
 /* Adds a descriptor (it is duplicated); one too many, or -1, is passed over. */
 void file_hold(struct file_held *held, int fd);
+
+/* The same by name, before it is removed; held NULL: nothing. */
+void file_hold_at(struct file_held *held, int dirfd, const char *name);
 void file_held_close(struct file_held *held);
 
-/* The same as file_remove_all(), but holds the directories, up to the maximum; held NULL: none. */
+/* The same as file_remove_all(), but holds the directories, and the files of the topmost one, up to the maximum; held
+ * NULL: none. */
 int file_remove_all_held(int dirfd, const char *path, struct file_held *held, struct error *err);
 
 /* Joins with exactly one '/' between; fresh memory or NULL. */

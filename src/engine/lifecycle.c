@@ -53,8 +53,9 @@ int instance_finish(struct instance *instance, int client, struct error *err)
 	return ret;
 }
 
-/* Ends a run: number, and after timeout milliseconds SIGKILL.  1: it ended, 0: there was none. */
-static int end_run(struct instance *instance, int number, int timeout, struct error *err)
+/* Ends a run: number, and after timeout milliseconds SIGKILL.  1: it ended, 0: there was none.  kept, if not NULL, gets
+ * the connection to the monitor, which stays as long as that is open. */
+static int end_run(struct instance *instance, int number, int timeout, int *kept, struct error *err)
 {
 	struct monitor_exit ended;
 	cleanup_close int client = client_connect(instance, MONITOR_OWNS, NULL);
@@ -76,6 +77,8 @@ static int end_run(struct instance *instance, int number, int timeout, struct er
 	if (ret < 0 && ret != -EPIPE)
 		return error_errno(err, -ret, "cannot wait for the end of container %s", instance_name(instance));
 	ret = instance_finish(instance, client, err);
+	if (kept)
+		*kept = take_fd(&client);
 	return ret < 0 ? ret : 1;
 }
 
@@ -117,7 +120,7 @@ int instance_stop(struct instance *instance, int timeout, const char *signal, st
 	if (ret == 0 && state.status == INSTANCE_RESTARTING)
 		return stop_restarting(instance, err);
 	if (ret == 0)
-		ret = end_run(instance, timeout == 0 ? SIGKILL : number, timeout < 0 ? -1 : timeout * 1000, err);
+		ret = end_run(instance, timeout == 0 ? SIGKILL : number, timeout < 0 ? -1 : timeout * 1000, NULL, err);
 	if (ret == 0)
 		ret = instance_look(instance, &state, err);
 	return ret > 0 || ret == -ENOENT ? 0 : ret;
@@ -202,13 +205,15 @@ int instance_wait(struct instance *instance, int *code, struct error *err)
 
 int instance_remove(struct instance *instance, bool force, bool volumes, struct error *err)
 {
+	struct file_held held = { .count = 0 };
+	cleanup_close int client = -1;
 	struct instance_state state;
 	int ret = instance_look(instance, &state, err);
 
 	if (ret == 0 && force && state.status != INSTANCE_CREATED && state.status != INSTANCE_EXITED) {
 		ret = instance_mark(instance, "stopped", err);
 		if (ret == 0)
-			ret = end_run(instance, SIGKILL, -1, err);
+			ret = end_run(instance, SIGKILL, -1, &client, err);
 	}
 	if (ret >= 0)
 		ret = instance_lock(instance, err);
@@ -225,9 +230,12 @@ int instance_remove(struct instance *instance, bool force, bool volumes, struct 
 			"cannot remove container \"/%s\": container is %s: stop the container before removing or "
 			"force remove (caisson rm -f %s)",
 			instance_name(instance), instance_status_name(state.status), instance_name(instance));
+	instance->held = client >= 0 ? &held : NULL;
 	if (ret == 0)
 		ret = instance_discard(instance, volumes, err);
+	instance->held = NULL;
 	instance_unlock(instance);
+	client_leave(client, &held);
 	return ret;
 }
 

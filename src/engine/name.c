@@ -131,14 +131,11 @@ int name_invent(struct engine *engine, const char *id, char name[static INSTANCE
 
 void name_release(struct engine *engine, const char *name, const char *id, struct file_held *held)
 {
-	cleanup_close int link = -1;
 	char owner[INSTANCE_ID_LENGTH + 1];
 
 	if (!*name || strchr(name, '/') || !read_name(engine, name, owner) || strcmp(owner, id) != 0)
 		return;
-	if (held)
-		link = openat(engine->names_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	file_hold(held, link);
+	file_hold_at(held, engine->names_fd, name);
 	(void)unlinkat(engine->names_fd, name, 0);
 }
 

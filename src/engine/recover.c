@@ -24,6 +24,8 @@ static int remove_container(struct instance *instance, struct error *err)
 	if (ret < 0)
 		return ret;
 	file_hold(instance->held, container.dir_fd);
+	file_hold_at(instance->held, container.dir_fd, "config.json");
+	file_hold_at(instance->held, container.dir_fd, "state.json");
 	ret = runtime_delete(runtime, &container, true, err);
 	container_close(&container);
 	return ret;
