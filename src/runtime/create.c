@@ -66,6 +66,11 @@ static char *now(void)
 		       : result;
 }
 
+static enum runtime_status before_start(const char *status)
+{
+	return strcmp(status, "created") == 0 ? RUNTIME_CREATED : RUNTIME_CREATING;
+}
+
 /* For hooks: the state as it will be, of a process that is not in state.json yet. */
 static char *state_for_hooks(void *context, pid_t pid, const char *status)
 {
@@ -73,7 +78,7 @@ static char *state_for_hooks(void *context, pid_t pid, const char *status)
 	struct container shown = *creation->container;
 
 	shown.pid = pid;
-	return container_state_json(&shown, strcmp(status, "created") == 0 ? RUNTIME_CREATED : RUNTIME_CREATING, 0);
+	return container_state_json(&shown, before_start(status), 0);
 }
 
 static int read_config(struct creation *creation, char **config, size_t *size, struct error *err)
@@ -439,7 +444,7 @@ static int run_poststart(struct runtime *runtime, struct container *container, s
 	if (container->spec.hooks.poststart.count == 0)
 		return 0;
 	state = container_state_json(container, RUNTIME_RUNNING, 0);
-	return hooks_run(&container->spec.hooks.poststart, "poststart", state ? state : "{}", err);
+	return hooks_run(&container->spec.hooks.poststart, "poststart", container->bundle, state ? state : "{}", err);
 }
 
 static int create(struct runtime *runtime, const char *id, struct runtime_create_options *options,
@@ -528,8 +533,7 @@ int runtime_run(struct runtime *runtime, const char *id, struct runtime_create_o
 static char *state_of_container(void *context, pid_t pid, const char *status)
 {
 	(void)pid;
-	(void)status;
-	return container_state_json(context, RUNTIME_CREATED, 0);
+	return container_state_json(context, before_start(status), 0);
 }
 
 int runtime_start(struct runtime *runtime, struct container *container, struct error *err)

@@ -88,7 +88,7 @@ void container_run_poststop(const struct runtime *runtime, const struct containe
 		struct oci_hook_list one = { .count = 1, .items = &hooks->items[i] };
 		struct error failure = ERROR_INIT;
 
-		if (hooks_run(&one, "poststop", state, &failure) < 0)
+		if (hooks_run(&one, "poststop", container->bundle, state, &failure) < 0)
 			container_warn(runtime, "%s", failure.text);
 	}
 }

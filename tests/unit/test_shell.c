@@ -36,19 +36,23 @@
 static void hook_gets_the_state(void **state)
 {
 	char directory[] = "/tmp/caisson-hook.XXXXXX", script[128];
-	cleanup_free char *text = NULL;
+	cleanup_free char *text = NULL, *where = NULL;
 	struct oci_hook_list hooks;
 	struct oci_hook hook = HOOK(script);
 	int dir;
 
 	(void)state;
 	assert_non_null(mkdtemp(directory));
-	(void)snprintf(script, sizeof(script), "cat >%s/state", directory);
+	(void)snprintf(script, sizeof(script), "pwd >%s/where; cat >%s/state", directory, directory);
 	hooks = (struct oci_hook_list){ .count = 1, .items = &hook };
-	assert_int_equal(hooks_run(&hooks, "prestart", "{\"id\":\"x\"}", NULL), 0);
+	assert_int_equal(hooks_run(&hooks, "prestart", "/usr", "{\"id\":\"x\"}", NULL), 0);
 	dir = open(directory, O_PATH | O_DIRECTORY);
 	assert_int_equal(file_read(dir, "state", 100, &text, NULL, NULL), 0);
 	assert_string_equal(text, "{\"id\":\"x\"}");
+	assert_int_equal(file_read(dir, "where", 100, &where, NULL, NULL), 0);
+	assert_string_equal(where, "/usr\n");
+	/* A bundle that is gone keeps no hook from running. */
+	assert_int_equal(hooks_run(&hooks, "poststop", "/no/such/bundle", "{}", NULL), 0);
 	close(dir);
 	assert_int_equal(file_remove_all(AT_FDCWD, directory, NULL), 0);
 }
@@ -59,11 +63,11 @@ static void failing_hook_ends_the_series(void **state)
 
 	(void)state;
 	assert_true(hooks_run(&HOOKS(HOOK("exit 0"), HOOK("echo no luck >&2; exit 3"), HOOK("kill -9 $PPID")),
-			      "poststop", "{}", &err) < 0);
+			      "poststop", NULL, "{}", &err) < 0);
 	assert_non_null(strstr(err.text, "poststop hook #1"));
 	assert_non_null(strstr(err.text, "exit status 3"));
 	assert_non_null(strstr(err.text, "no luck"));
-	assert_true(hooks_run(&HOOKS(HOOK("kill -9 $$")), "prestart", "{}", &err) < 0);
+	assert_true(hooks_run(&HOOKS(HOOK("kill -9 $$")), "prestart", NULL, "{}", &err) < 0);
 	assert_non_null(strstr(err.text, "signal 9"));
 }
 
@@ -73,7 +77,7 @@ static void missing_hook_is_an_error(void **state)
 	struct error err = ERROR_INIT;
 
 	(void)state;
-	assert_true(hooks_run(&(struct oci_hook_list){ .count = 1, .items = &hook }, "prestart", "{}", &err) < 0);
+	assert_true(hooks_run(&(struct oci_hook_list){ .count = 1, .items = &hook }, "prestart", NULL, "{}", &err) < 0);
 	assert_non_null(strstr(err.text, "No such file"));
 }
 
@@ -90,7 +94,7 @@ static void slow_hook_is_killed(void **state)
 	}
 	close(self);
 	(void)clock_gettime(CLOCK_MONOTONIC, &before);
-	assert_int_equal(hooks_run(&HOOKS(HOOK("exec sleep 60", .timeout = { true, 1 })), "prestart", "{}", &err),
+	assert_int_equal(hooks_run(&HOOKS(HOOK("exec sleep 60", .timeout = { true, 1 })), "prestart", NULL, "{}", &err),
 			 -ETIMEDOUT);
 	(void)clock_gettime(CLOCK_MONOTONIC, &after);
 	assert_true(after.tv_sec - before.tv_sec < 30);
@@ -107,7 +111,8 @@ static void hook_has_its_own_environment_and_no_blocked_signals(void **state)
 	(void)state;
 	(void)sigfillset(&all);
 	(void)sigprocmask(SIG_BLOCK, &all, &saved);
-	assert_int_equal(hooks_run(&(struct oci_hook_list){ .count = 1, .items = &hook }, "prestart", "{}", NULL), 0);
+	assert_int_equal(hooks_run(&(struct oci_hook_list){ .count = 1, .items = &hook }, "prestart", NULL, "{}", NULL),
+			 0);
 	(void)sigprocmask(SIG_SETMASK, &saved, NULL);
 }
 

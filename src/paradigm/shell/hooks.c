@@ -15,12 +15,15 @@
 
 enum { OUTPUT_MAX = 512 };
 
-__attribute__((noreturn)) static void execute(const struct oci_hook *hook, int state_fd, int output_fd)
+__attribute__((noreturn)) static void execute(const struct oci_hook *hook, const char *bundle, int state_fd,
+					      int output_fd)
 {
 	const char *only_path[] = { hook->path, NULL };
 	const char **args = hook->args.count ? hook->args.items : only_path;
 	sigset_t none;
 
+	if (bundle && chdir(bundle) < 0)
+		bundle = NULL; /* taken away meanwhile: the hook runs all the same */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (dup2(state_fd, STDIN_FILENO) >= 0 && dup2(output_fd, STDOUT_FILENO) >= 0 &&
@@ -65,7 +68,7 @@ static int explain(const struct oci_hook *hook, int ret, int status, int output_
 			 WEXITSTATUS(status), output);
 }
 
-static int run_one(const struct oci_hook *hook, const char *state, struct error *err)
+static int run_one(const struct oci_hook *hook, const char *bundle, const char *state, struct error *err)
 {
 	cleanup_close int state_fd = memfd_create("state", MFD_CLOEXEC),
 			  output_fd = memfd_create("output", MFD_CLOEXEC);
@@ -83,17 +86,18 @@ static int run_one(const struct oci_hook *hook, const char *state, struct error 
 	if (pid < 0)
 		return pid;
 	if (pid == 0)
-		execute(hook, state_fd, output_fd);
+		execute(hook, bundle, state_fd, output_fd);
 	ret = wait_for(pidfd, hook->timeout.set ? hook->timeout.value : 0, &status);
 	if (ret < 0 || status != 0)
 		return explain(hook, ret, status, output_fd, err);
 	return 0;
 }
 
-int hooks_run(const struct oci_hook_list *hooks, const char *name, const char *state, struct error *err)
+int hooks_run(const struct oci_hook_list *hooks, const char *name, const char *bundle, const char *state,
+	      struct error *err)
 {
 	for (size_t i = 0; i < hooks->count; i++) {
-		int ret = run_one(&hooks->items[i], state, err);
+		int ret = run_one(&hooks->items[i], bundle, state, err);
 
 		if (ret < 0) {
 			(void)error_wrap(err, "error running %s hook #%zu", name, i);

@@ -142,7 +142,7 @@ static int enter_namespaces(struct inside *inside, struct error *err)
 }
 
 /* A hook of the container itself needs the state document, which only the parent can write. */
-static int run_own_hooks(struct inside *inside, const struct oci_hook_list *hooks, const char *name, int control,
+static int run_own_hooks(const struct oci_hook_list *hooks, const char *name, const char *bundle, int control,
 			 struct error *err)
 {
 	cleanup_free char *state = NULL;
@@ -155,8 +155,7 @@ static int run_own_hooks(struct inside *inside, const struct oci_hook_list *hook
 		ret = sync_receive_text(control, SYNC_STATE, &state);
 	if (ret < 0)
 		return error_errno(err, -ret, "cannot get the state for %s hooks", name);
-	(void)inside;
-	return hooks_run(hooks, name, state, err);
+	return hooks_run(hooks, name, bundle, state, err);
 }
 
 static int set_up(struct inside *inside, struct error *err)
@@ -175,7 +174,8 @@ static int set_up(struct inside *inside, struct error *err)
 	if (ret == 0 && (hooks->prestart.count || hooks->create_runtime.count || hooks->create_container.count))
 		ret = sync_ask(inside->sync, SYNC_HOOKS, 0, err);
 	if (ret == 0)
-		ret = run_own_hooks(inside, &hooks->create_container, "createContainer", inside->sync, err);
+		ret = run_own_hooks(&hooks->create_container, "createContainer", inside->options->bundle, inside->sync,
+				    err);
 	if (ret == 0)
 		ret = rootfs_enter(inside, err);
 	if (ret == 0)
@@ -227,7 +227,7 @@ void inside_main(struct inside *inside)
 	}
 	ret = process->set ? 0 : error_set(&error, EINVAL, "config.json has no process to start");
 	if (ret == 0)
-		ret = run_own_hooks(inside, &inside->spec->hooks.start_container, "startContainer", control, &error);
+		ret = run_own_hooks(&inside->spec->hooks.start_container, "startContainer", NULL, control, &error);
 	if (ret == 0)
 		ret = credentials_final(inside, control, &error);
 	if (ret == 0)

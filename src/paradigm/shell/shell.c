@@ -190,13 +190,15 @@ static int move_devices(struct shell *shell, struct error *err)
 static int run_hooks(const struct shell *shell, struct error *err)
 {
 	const struct shell_options *options = shell->options;
-	cleanup_free char *state = options->state(options->state_context, shell->pid, "creating");
+	/* runtime.md: "creating" is step 2 of the lifecycle, what follows it (the hooks are steps 3 to 5) "created". */
+	cleanup_free char *state = options->state(options->state_context, shell->pid, "created");
 	int ret;
 
 	if (!state)
 		return error_errno(err, ENOMEM, "cannot write the state for hooks");
-	ret = hooks_run(&options->spec->hooks.prestart, "prestart", state, err);
-	return ret == 0 ? hooks_run(&options->spec->hooks.create_runtime, "createRuntime", state, err) : ret;
+	ret = hooks_run(&options->spec->hooks.prestart, "prestart", options->bundle, state, err);
+	return ret == 0 ? hooks_run(&options->spec->hooks.create_runtime, "createRuntime", options->bundle, state, err)
+			: ret;
 }
 
 /* The stand-in has told the real child's pid, and is to be reaped. */
@@ -233,7 +235,7 @@ static int take_console(struct shell *shell, int fd, struct error *err)
 static int send_state(const struct shell *shell, struct error *err)
 {
 	const struct shell_options *options = shell->options;
-	cleanup_free char *state = options->state(options->state_context, shell->pid, "creating");
+	cleanup_free char *state = options->state(options->state_context, shell->pid, "created");
 	int ret = state ? sync_send_text(shell->sync, SYNC_STATE, state) : -ENOMEM;
 
 	return ret < 0 ? error_errno(err, -ret, "cannot hand out the state") : 0;
@@ -401,7 +403,8 @@ static int serve_to_the_end(int socket, int pidfd, pid_t pid, const struct oci_s
 				*err = message.error;
 			return -message.error.code;
 		}
-		state = state_of(context, pid, "created");
+		/* The seccomp agent's document says "creating" as in config-linux.md's example, runc and crun. */
+		state = state_of(context, pid, message.kind == SYNC_LISTENER ? "creating" : "created");
 		if (!state)
 			return error_errno(err, ENOMEM, "cannot write the state");
 		if (message.kind == SYNC_STATE)
