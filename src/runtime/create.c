@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "linux/capability.h"
 #include "linux/clone.h"
 #include "linux/fdpass.h"
 #include "paradigm/container/container.h"
@@ -447,6 +448,30 @@ static int run_poststart(struct runtime *runtime, struct container *container, s
 	return hooks_run(&container->spec.hooks.poststart, "poststart", container->bundle, state ? state : "{}", err);
 }
 
+static void warn_of_set(const struct creation *creation, uint64_t set, const char *why)
+{
+	for (int i = 0; set; i++, set >>= 1) {
+		if (set & 1)
+			container_warn(creation->runtime, "ignoring the capability %s: %s",
+				       capability_name(i) ? capability_name(i) : "?", why);
+	}
+}
+
+/* config.md: what cannot be granted is to be logged and is no reason to fail. */
+static void warn_of_capabilities(const struct creation *creation)
+{
+	const struct oci_spec *spec = &creation->container->spec;
+	const struct oci_capabilities *capabilities = &spec->process.capabilities;
+
+	for (size_t i = 0; i < capabilities->unknown.count; i++)
+		container_warn(creation->runtime, "ignoring the unknown capability %s", capabilities->unknown.items[i]);
+	warn_of_set(creation, capabilities->effective & ~capabilities->permitted, "effective, but not permitted");
+	/* In a new user namespace there are all. */
+	if (capabilities->permitted && !spec->linux_.namespaces[OCI_NS_USER].set)
+		warn_of_set(creation, capabilities->permitted & ~capability_own_permitted(),
+			    "the caller has not got it");
+}
+
 static int create(struct runtime *runtime, const char *id, struct runtime_create_options *options,
 		  struct container *container, bool run, struct error *err)
 {
@@ -473,11 +498,10 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		ret = complete(&creation, err);
 	if (ret == 0)
 		ret = add_listen_fds(&creation, err);
-	for (size_t i = 0; ret == 0 && i < container->spec.process.capabilities.unknown.count; i++)
-		container_warn(runtime, "ignoring the unknown capability %s",
-			       container->spec.process.capabilities.unknown.items[i]);
-	if (ret == 0)
+	if (ret == 0) {
+		warn_of_capabilities(&creation);
 		ret = make_directory(&creation, id, config, size, err);
+	}
 	if (ret == 0)
 		ret = plan_cgroup(&creation, err);
 	if (ret == 0 && options->notify)

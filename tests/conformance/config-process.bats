@@ -228,6 +228,13 @@ with_terminal() {
 	is cap.inheritable CHOWN
 }
 
+@test "config.md process.capabilities.inheritable: MUST be the capabilities kept, also for a user who is not root" {
+	report '.process.capabilities = {bounding: ["CAP_KILL", "CAP_CHOWN"], inheritable: ["CAP_CHOWN"]}
+		| .process.user = {uid: 1000, gid: 1000}'
+	is cap.inheritable CHOWN
+	is cap.effective ""
+}
+
 @test "config.md process.capabilities.inheritable: MUST be none when not given" {
 	report 'caps(["CAP_KILL", "CAP_CHOWN"])'
 	is cap.inheritable ""
@@ -258,16 +265,36 @@ with_terminal() {
 	is cap.bounding "CHOWN KILL NET_BIND_SERVICE MKNOD AUDIT_WRITE"
 }
 
-@test "config.md process.capabilities: MUST log a warning for a value without a kernel interface" {
-	configure '.process.capabilities.bounding += ["CAP_OF_FOOLS"]'
+# warns_of NAME FILTER: a capability in the configuration cannot be granted, and the log names it.
+warns_of() {
+	configure "$2"
 	timeout 10 "$CF_RUNTIME" --log "$T/log" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- || true
-	grep -q CAP_OF_FOOLS "$T/err" "$T/log" || fail "no word of CAP_OF_FOOLS" "$(said)"
+	cat "$T/err" "$T/log" 2>/dev/null | grep -q "$1" || fail "no word of $1" "$(said)"
+}
+
+@test "config.md process.capabilities: MUST log a warning for a value without a kernel interface" {
+	warns_of CAP_OF_FOOLS '.process.capabilities.bounding += ["CAP_OF_FOOLS"]'
 }
 
 @test "config.md process.capabilities: SHOULD NOT fail for capabilities that cannot be granted" {
 	grep -q '^CapPrm:.*fffffffff$' /proc/self/status && skip "this caller has every capability"
 	report 'caps(["CAP_KILL", "CAP_SYS_RESOURCE"])'
 	is cap.effective KILL
+}
+
+@test "config.md process.capabilities: SHOULD NOT fail for effective capabilities that are not permitted" {
+	report '.process.capabilities = {bounding: ["CAP_KILL", "CAP_CHOWN"], permitted: ["CAP_KILL"],
+		effective: ["CAP_KILL", "CAP_CHOWN"]} | .process.user = {uid: 1000, gid: 1000}'
+	is cap.bounding "CHOWN KILL"
+}
+
+@test "config.md process.capabilities: MUST log a warning for effective capabilities that are not permitted" {
+	warns_of CAP_CHOWN '.process.capabilities.permitted -= ["CAP_CHOWN"]'
+}
+
+@test "config.md process.capabilities: MUST log a warning for capabilities that cannot be granted" {
+	grep -q '^CapPrm:.*fffffffff$' /proc/self/status && skip "this caller has every capability"
+	warns_of CAP_SYS_RESOURCE 'caps(["CAP_KILL", "CAP_SYS_RESOURCE"])'
 }
 
 @test "config.md process.noNewPrivileges: MUST keep the process from gaining privileges when true" {

@@ -199,7 +199,8 @@ int credentials_home(struct inside *inside, struct oci_process *process, struct 
 static int set_capabilities_and_user(const struct oci_process *process, struct error *err)
 {
 	struct capability_sets sets = {
-		.effective = process->capabilities.effective,
+		/* The kernel refuses what is not permitted, the document wants no failure: create has warned. */
+		.effective = process->capabilities.effective & process->capabilities.permitted,
 		.permitted = process->capabilities.permitted,
 		.inheritable = process->capabilities.inheritable,
 		.bounding = process->capabilities.bounding,
@@ -209,7 +210,8 @@ static int set_capabilities_and_user(const struct oci_process *process, struct e
 	};
 	int ret = capability_drop_bounding(sets.bounding, err);
 
-	if (ret == 0 && process->user.uid != 0 && (sets.permitted || sets.ambient) &&
+	/* Becoming a user empties the permitted set, and nothing is inheritable that never was permitted. */
+	if (ret == 0 && process->user.uid != 0 && (sets.permitted || sets.inheritable) &&
 	    process_set_keep_capabilities(true) < 0)
 		ret = error_errno(err, errno, "cannot keep capabilities");
 	if (ret == 0)
