@@ -70,6 +70,11 @@ static int check_sysctls(const struct oci_spec *spec, struct error *err)
 			if (!has_new(spec, OCI_NS_UTS))
 				return error_set(err, EINVAL, "sysctl \"%s\" is not allowed in the hosts uts namespace",
 						 key);
+			if (strcmp(dotted, "kernel.hostname") == 0)
+				return error_set(
+					err, EINVAL,
+					"sysctl \"%s\" is not allowed as it conflicts with the OCI \"hostname\" field",
+					key);
 		} else {
 			return error_set(err, EINVAL, "sysctl \"%s\" is not in a separate kernel namespace", key);
 		}

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
 #include <stdlib.h>
@@ -25,12 +26,37 @@
 #include "paradigm/shell/copyup.h"
 #include "paradigm/shell/inside.h"
 
-int mounts_open_target(const struct inside *inside, const char *path, bool directory, struct error *err)
+static int open_target(const struct inside *inside, const char *path, bool directory, int *created, struct error *err)
 {
-	int fd = directory ? file_mkdir_in_root(inside->root_fd, path, 0755, NULL)
+	int fd = directory ? file_mkdir_in_root(inside->root_fd, path, 0755, created)
 			   : file_touch_in_root(inside->root_fd, path, 0644);
 
 	return fd < 0 ? error_errno(err, -fd, "cannot make the mount point %s", path) : fd;
+}
+
+int mounts_open_target(const struct inside *inside, const char *path, bool directory, struct error *err)
+{
+	return open_target(inside, path, directory, NULL, err);
+}
+
+/* "dest-nofollow": a link at the end of the path is covered itself. */
+static int open_target_nofollow(const struct inside *inside, const char *path, bool directory, struct error *err)
+{
+	cleanup_free char *clean = path_clean(path);
+	cleanup_close int parent = -1;
+	char *slash = clean ? strrchr(clean, '/') : NULL;
+	int fd;
+
+	if (!slash || !slash[1])
+		return error_set(err, EINVAL, "\"dest-nofollow\" is not for %s", path);
+	*slash = '\0';
+	parent = open_target(inside, slash == clean ? "/" : clean, true, NULL, err);
+	if (parent < 0)
+		return parent;
+	fd = openat(parent, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 && errno == ENOENT ? open_target(inside, path, directory, NULL, err)
+	       : fd < 0			 ? error_errno(err, errno, "cannot open the mount point %s", path)
+					 : fd;
 }
 
 /* An image that makes /proc or /sys a link would see the host's procfs appear elsewhere, unmasked (CVE-2019-19921). */
@@ -98,6 +124,14 @@ static const char *source_path(const struct shell_options *options, const struct
 	return *owned;
 }
 
+static bool is_link(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+/* The source is a link for "copy-symlink" (as itself), else a detached mount. */
 static int open_source(const struct shell_options *options, const struct oci_mount *mount,
 		       const struct mount_options *parsed, struct error *err)
 {
@@ -106,8 +140,42 @@ static int open_source(const struct shell_options *options, const struct oci_mou
 
 	if (!path)
 		return error_set(err, EINVAL, "mount %s has no source", mount->destination);
+	if (parsed->copy_symlink) {
+		int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+		if (fd >= 0 && is_link(fd))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
 	return mount_clone(AT_FDCWD, path, parsed->flags & MS_REC, parsed->source_nofollow ? AT_SYMLINK_NOFOLLOW : 0,
 			   err);
+}
+
+/* "copy-symlink": made again in the container; the same one may be there already. */
+static int copy_link(const struct inside *inside, const struct oci_mount *mount, int source, struct error *err)
+{
+	cleanup_free char *clean = path_clean(mount->destination);
+	char target[PATH_MAX], there[PATH_MAX];
+	ssize_t length = readlinkat(source, "", target, sizeof(target) - 1), old;
+	char *slash = clean ? strrchr(clean, '/') : NULL;
+	cleanup_close int parent = -1;
+
+	if (length < 0 || !slash || !slash[1])
+		return error_set(err, EINVAL, "cannot make the link %s again", mount->destination);
+	target[length] = '\0';
+	*slash = '\0';
+	parent = mounts_open_target(inside, slash == clean ? "/" : clean, true, err);
+	if (parent < 0)
+		return parent;
+	if (symlinkat(target, parent, slash + 1) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return error_errno(err, errno, "cannot make the link %s", mount->destination);
+	old = readlinkat(parent, slash + 1, there, sizeof(there));
+	if (old == length && memcmp(there, target, (size_t)length) == 0)
+		return 0;
+	return error_set(err, EEXIST, "cannot make the link %s: there is something else", mount->destination);
 }
 
 static int mount_bind(struct inside *inside, size_t index, const struct mount_options *parsed, struct error *err)
@@ -123,7 +191,10 @@ static int mount_bind(struct inside *inside, size_t index, const struct mount_op
 		return source;
 	if (fstat(source, &st) < 0)
 		return error_errno(err, errno, "cannot stat %s", mount->source);
-	target = mounts_open_target(inside, mount->destination, S_ISDIR(st.st_mode), err);
+	if (parsed->copy_symlink && S_ISLNK(st.st_mode))
+		return copy_link(inside, mount, source, err);
+	target = parsed->dest_nofollow ? open_target_nofollow(inside, mount->destination, S_ISDIR(st.st_mode), err)
+				       : mounts_open_target(inside, mount->destination, S_ISDIR(st.st_mode), err);
 	if (target < 0)
 		return target;
 	ret = check_target(mount, target, err);
@@ -191,13 +262,29 @@ static int mount_host_sys(int target, const struct mount_options *parsed, struct
 	return ret == 0 ? mount_attach(tree, target, err) : ret;
 }
 
+/* A new tmpfs that says no mode gets that of the directory which it covers, as under runc and crun. */
+static int inherit_mode(char **data, int target, struct error *err)
+{
+	struct stat st;
+	char *longer;
+
+	if (fstat(target, &st) < 0)
+		return error_errno(err, errno, "cannot stat a mount point");
+	if (asprintf(&longer, "%s%smode=%o", *data ? *data : "", *data ? "," : "", st.st_mode & 07777U) < 0)
+		return error_errno(err, ENOMEM, "cannot mount a tmpfs");
+	free(*data);
+	*data = longer;
+	return 0;
+}
+
 static int mount_filesystem(struct inside *inside, const struct oci_mount *mount, struct mount_options *parsed,
 			    struct error *err)
 {
 	bool plain = strcmp(mount->type, "proc") == 0 || strcmp(mount->type, "sysfs") == 0;
 	cleanup_free char *data = data_with_label(inside, mount, parsed->data);
+	int made = 0;
 	cleanup_close int target = plain ? open_plain_target(inside, mount, err)
-					 : mounts_open_target(inside, mount->destination, true, err);
+					 : open_target(inside, mount->destination, true, &made, err);
 	cleanup_close int top = -1;
 	unsigned long flags = parsed->flags;
 	int ret;
@@ -206,6 +293,11 @@ static int mount_filesystem(struct inside *inside, const struct oci_mount *mount
 		return target;
 	if (!plain && str_starts(mount->destination, "/proc/")) {
 		ret = check_target(mount, target, err);
+		if (ret < 0)
+			return ret;
+	}
+	if (!made && strcmp(mount->type, "tmpfs") == 0 && !has_option(data, "mode=")) {
+		ret = inherit_mode(&data, target, err);
 		if (ret < 0)
 			return ret;
 	}
@@ -350,7 +442,7 @@ static int open_for_child(const struct shell_options *options, const struct oci_
 		*source = open_source(options, mount, &parsed, err);
 		ret = *source < 0 ? *source : 0;
 		/* Opened here, it is still a peer of the host's mount: cut like the child cuts all others. */
-		if (ret == 0)
+		if (ret == 0 && !(parsed.copy_symlink && is_link(*source)))
 			ret = mount_set_propagation(
 				*source, "", propagation ? mount_propagation_from_name(propagation) : MS_SLAVE | MS_REC,
 				err);

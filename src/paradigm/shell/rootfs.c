@@ -58,6 +58,20 @@ int rootfs_open(struct inside *inside, struct error *err)
 	return 0;
 }
 
+/* The working directory is made if it is missing (credentials_chdir()): the last chance in a root that gets read-only.
+ */
+static void make_cwd(const struct inside *inside)
+{
+	const char *cwd = inside->process->cwd;
+	int fd;
+
+	if (!inside->process->set || !cwd || strcmp(cwd, "/") == 0)
+		return;
+	fd = file_mkdir_in_root(inside->root_fd, cwd, 0755, NULL);
+	if (fd >= 0)
+		close(fd);
+}
+
 int rootfs_build(struct inside *inside, struct error *err)
 {
 	const struct oci_spec *spec = inside->spec;
@@ -75,8 +89,10 @@ int rootfs_build(struct inside *inside, struct error *err)
 	if (ret == 0)
 		ret = mounts_make_late(inside, err);
 	umask(mask);
-	if (ret == 0 && spec->root.readonly && !inside->keeps_root)
+	if (ret == 0 && spec->root.readonly && !inside->keeps_root) {
+		make_cwd(inside);
 		ret = mount_set_attributes(inside->root_fd, "", MOUNT_ATTR_RDONLY, 0, false, err);
+	}
 	return ret;
 }
 
