@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <string.h>
 
 #include "cli/oci/launch.h"
 #include "cli/oci/notify.h"
@@ -19,6 +20,10 @@ int launch_options(const struct launch *launch, bool detach, struct runtime_crea
 {
 	*options = RUNTIME_CREATE_OPTIONS_INIT;
 	options->bundle = launch->bundle && *launch->bundle ? launch->bundle : NULL;
+	/* Relative to the caller, but for the plain name: that is the bundle's, as in crun. */
+	options->config = launch->config && *launch->config && strcmp(launch->config, "config.json") != 0
+				  ? launch->config
+				  : NULL;
 	options->console_socket = launch->console_socket && *launch->console_socket ? launch->console_socket : NULL;
 	options->keep_console = !detach;
 	options->pid_file = launch->pid_file && *launch->pid_file ? launch->pid_file : NULL;

@@ -10,7 +10,7 @@
 
 /* A command with more flags has this as its first member: the tables count from there. */
 struct launch {
-	const char *bundle, *console_socket, *pidfd_socket, *pid_file;
+	const char *bundle, *config, *console_socket, *pidfd_socket, *pid_file;
 	bool no_pivot, no_new_keyring, detach, keep, no_subreaper;
 	int64_t preserve_fds;
 };
@@ -27,6 +27,8 @@ struct launch {
 
 #define LAUNCH_CREATE_OPTIONS                                                                                        \
 	LAUNCH_OPTIONS,                                                                                              \
+		OPT_VALUE(OPTION_STRING, "config", 'f', "file", "file", struct launch, config,                       \
+			  "the configuration, when it is not the bundle's config.json"),                             \
 		OPT_VALUE(OPTION_STRING, "pidfd-socket", 0, "path", "file", struct launch, pidfd_socket,             \
 			  "AF_UNIX socket that gets a pidfd of the container process"),                              \
 		OPT_SWITCH("no-new-keyring", 0, struct launch, no_new_keyring, "keep the caller's session keyring"), \

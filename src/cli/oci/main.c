@@ -69,6 +69,8 @@ const struct cli_option oci_globals[] = {
 		  "the criu program for checkpoint and restore (default: criu)"),
 	OPT_SWITCH("systemd-cgroup", 0, struct oci, systemd_cgroup,
 		   "make cgroups through systemd; cgroupsPath then reads \"slice:prefix:name\""),
+	OPT_VALUE(OPTION_STRING, "cgroup-manager", 0, "manager", "cgroupfs systemd", struct oci, cgroup_manager,
+		  "who makes cgroups, in crun's words: cgroupfs (default), or systemd as with --systemd-cgroup"),
 	OPT_VALUE(OPTION_STRING, "rootless", 0, "when", "true false auto", struct oci, rootless,
 		  "ignore cgroup permission errors: true, false, or auto (default)"),
 	OPT_SWITCH("version", 'v', struct oci, version, "print the version"),
@@ -100,6 +102,19 @@ static const struct command *find_command(const char *name)
 			return each;
 	}
 	return NULL;
+}
+
+static int choose_cgroup_manager(struct oci *oci, struct error *err)
+{
+	const char *manager = oci->cgroup_manager;
+
+	if (!manager)
+		return 0;
+	if (strcmp(manager, "cgroupfs") != 0 && strcmp(manager, "systemd") != 0)
+		return error_set(err, EINVAL, "invalid value \"%s\" for --cgroup-manager: expected cgroupfs or systemd",
+				 manager);
+	oci->systemd_cgroup = strcmp(manager, "systemd") == 0;
+	return 0;
 }
 
 static int open_log(struct oci *oci, struct error *err)
@@ -243,7 +258,7 @@ int main(int argc, char **argv)
 	free(original);
 	if (verdict != CLI_GO)
 		return verdict == CLI_DONE ? 0 : OCI_EXIT_ERROR;
-	if (open_log(&oci, &err) < 0)
+	if (open_log(&oci, &err) < 0 || choose_cgroup_manager(&oci, &err) < 0)
 		return oci_fail(&oci, &err, OCI_EXIT_ERROR);
 	if (oci.version) {
 		code = print_version(&oci);

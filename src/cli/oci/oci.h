@@ -27,7 +27,7 @@
 struct oci {
 	const char *program; /* what we were called: "caisson-oci", or "runc" through a link */
 	struct log log;
-	const char *root, *log_path, *log_format, *criu, *rootless;
+	const char *root, *log_path, *log_format, *criu, *rootless, *cgroup_manager;
 	bool debug, systemd_cgroup, version;
 };
 
