@@ -333,6 +333,7 @@ cgroup_dir() {
 		*) continue ;;
 		esac
 		read -r _ _ _ _ mount _ <<<"$line"
+		break # the machine's own comes first; later ones are some container's view
 	done </proc/self/mountinfo
 	[ -n "$mount" ] && printf '%s\n' "$mount$path"
 }
