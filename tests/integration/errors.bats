@@ -109,7 +109,8 @@ table()
 		125|run --log-driver syslog busybox|known are json-file and none
 		125|run --log-opt colour=red busybox|known are max-size and max-file
 		125|run --stop-signal XYZZY busybox|invalid signal: XYZZY
-		125|run --userns xyzzy busybox|known are host, private and container:NAME
+		125|run --userns private busybox|known is host
+		125|run --pid xyzzy busybox|known are host, private and container:NAME
 		125|run --tmpfs here busybox|not an absolute path
 		125|run --device here busybox|write it like /dev/fuse
 		125|run --device-read-bps /dev/x busybox|write it like /dev/sda:10mb

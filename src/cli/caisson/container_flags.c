@@ -376,6 +376,16 @@ static int as_namespace(json_t *document, const struct field *field, const char 
 		       : as_text(document, field, value, err);
 }
 
+static int as_user_namespace(json_t *document, const struct field *field, const char *value, struct error *err)
+{
+	if (strcmp(value, "host") != 0)
+		return error_set(
+			err, ENOTSUP,
+			"user namespaces of an instance's own come later; known is host, and caisson-oci makes "
+			"what a config.json says");
+	return as_text(document, field, value, err);
+}
+
 static int as_ipc(json_t *document, const struct field *field, const char *value, struct error *err)
 {
 	/* docker's "shareable" and "none" are private ones, too. */
@@ -541,7 +551,7 @@ static const struct field fields[] = {
 	{ "tty", "Config.Tty", as_truth },
 	{ "ulimit", "HostConfig.Ulimits", as_ulimit },
 	{ "user", "Config.User", as_user },
-	{ "userns", "HostConfig.UsernsMode", as_namespace },
+	{ "userns", "HostConfig.UsernsMode", as_user_namespace },
 	{ "uts", "HostConfig.UTSMode", as_namespace },
 	{ "volume", "HostConfig.Binds", as_bind },
 	{ "workdir", "Config.WorkingDir", as_working_directory },
@@ -654,7 +664,7 @@ static int apply_later(void *target, const struct cli_option *option, const char
 		FIELD_OF("ulimit", 0, "ulimit", "as= core= cpu= data= fsize= memlock= nofile= nproc= rss= stack=",     \
 			 "Resource limit (nofile=1024:2048)"),                                                         \
 		FIELD("user", 'u', "string", "User and group (NAME|UID[:GROUP|GID])"),                                 \
-		FIELD_OF("userns", 0, "string", "host private", "User namespace: host (default), private"),            \
+		FIELD_OF("userns", 0, "string", "host", "User namespace: host (others come later)"),                   \
 		FIELD_OF("uts", 0, "string", "private host", "UTS namespace: private (default), host"),                \
 		FIELD_OF("volume", 'v', "list", "dir volume",                                                          \
 			 "Mount a directory or a volume ([SOURCE:]DESTINATION[:ro])"),                                 \

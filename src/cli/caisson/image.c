@@ -409,7 +409,9 @@ const struct command image_commands[] = {
 	  .min_operands = 1,
 	  .max_operands = 1,
 	  .options = history_options,
-	  .run = history_command },
+	  .run = history_command,
+	  .details = "Examples:\n"
+		     "  caisson image history --no-trunc busybox" },
 	{ .name = "import",
 	  .operands = "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
 	  .summary = "Make an image from a root file system's tarball",
@@ -428,7 +430,9 @@ const struct command image_commands[] = {
 	  .min_operands = 1,
 	  .max_operands = -1,
 	  .options = inspect_options,
-	  .run = image_inspect_command },
+	  .run = image_inspect_command,
+	  .details = "Examples:\n"
+		     "  caisson image inspect -f '{{json .Config.Cmd}}' busybox" },
 	{ .name = "load",
 	  .operands = "[OPTIONS] [FILE|DIRECTORY]",
 	  .summary = "Load images from an OCI layout or a docker archive",
@@ -446,12 +450,18 @@ const struct command image_commands[] = {
 	  .complete = "image",
 	  .max_operands = 1,
 	  .options = images_options,
-	  .run = images_command },
+	  .run = images_command,
+	  .details = "Examples:\n"
+		     "  caisson image ls --digests\n"
+		     "  caisson image ls --filter reference='team/*' --format '{{.Repository}}:{{.Tag}}'" },
 	{ .name = "prune",
 	  .operands = "[OPTIONS]",
 	  .summary = "Remove images that nothing uses",
 	  .options = prune_options,
-	  .run = prune_images },
+	  .run = prune_images,
+	  .details = "Examples:\n"
+		     "  caisson image prune -f\n"
+		     "  caisson image prune -a -f" },
 	{ .name = "rm",
 	  .alias = "remove",
 	  .operands = "[OPTIONS] IMAGE [IMAGE...]",
@@ -460,7 +470,10 @@ const struct command image_commands[] = {
 	  .min_operands = 1,
 	  .max_operands = -1,
 	  .options = rmi_options,
-	  .run = rmi_command },
+	  .run = rmi_command,
+	  .details = "Examples:\n"
+		     "  caisson image rm mine:1 mine:2\n"
+		     "  caisson image rm -f $(caisson images -q)" },
 	{ .name = "save",
 	  .operands = "[OPTIONS] IMAGE [IMAGE...]",
 	  .summary = "Write images to an archive",
@@ -468,13 +481,18 @@ const struct command image_commands[] = {
 	  .min_operands = 1,
 	  .max_operands = -1,
 	  .options = save_options,
-	  .run = save_command },
+	  .run = save_command,
+	  .details = "Examples:\n"
+		     "  caisson image save busybox | gzip >busybox.tar.gz\n"
+		     "  caisson image save --format oci-archive -o two.tar mine:1 mine:2" },
 	{ .name = "tag",
 	  .operands = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
 	  .summary = "Give an image one more name",
 	  .complete = "image",
 	  .min_operands = 2,
 	  .max_operands = 2,
-	  .run = tag_command },
+	  .run = tag_command,
+	  .details = "Examples:\n"
+		     "  caisson image tag busybox mine:1" },
 	{ .name = NULL },
 };

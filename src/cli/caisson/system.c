@@ -255,16 +255,22 @@ const struct command system_commands[] = {
 	  .operands = "[OPTIONS]",
 	  .summary = "Show how much disk the store takes",
 	  .options = format_option,
-	  .run = df_command },
+	  .run = df_command,
+	  .details = "Examples:\n"
+		     "  caisson system df" },
 	{ .name = "info",
 	  .operands = "[OPTIONS]",
 	  .summary = "Show what the engine and the host are",
 	  .options = format_option,
-	  .run = info_command },
+	  .run = info_command,
+	  .details = "Examples:\n"
+		     "  caisson system info -f '{{.CgroupVersion}}'" },
 	{ .name = "prune",
 	  .operands = "[OPTIONS]",
 	  .summary = "Remove stopped instances and unused images",
 	  .options = system_prune_options,
-	  .run = system_prune },
+	  .run = system_prune,
+	  .details = "Examples:\n"
+		     "  caisson system prune -f" },
 	{ .name = NULL },
 };
