@@ -18,6 +18,7 @@
 #include "paradigm/shell/hooks.h"
 #include "paradigm/shell/resources.h"
 #include "paradigm/shell/shell.h"
+#include "paradigm/shell/unmount.h"
 #include "runtime/internal.h"
 
 enum { DEATH_TIMEOUT = 10000 /* ms */ };
@@ -104,8 +105,10 @@ int runtime_delete(struct runtime *runtime, struct container *container, bool fo
 		return error_set(err, EBUSY, "cannot delete container %s that is not stopped: %s", container->id,
 				 runtime_status_name(status));
 	ret = kill_and_wait(runtime, container, err);
-	if (ret == 0)
+	if (ret == 0) {
+		unmount_all(&container->spec, container->rootfs);
 		ret = container_remove_cgroup(runtime, container, err);
+	}
 	if (ret == 0)
 		ret = container_remove_rdt(runtime, container, err);
 	if (ret == 0)

@@ -329,6 +329,20 @@ deleted() {
 	! grep " $T/" /proc/self/mountinfo || fail "a mount was left"
 }
 
+# Its mounts are in the namespace of the runtime, which does not end with it.
+@test "runtime.md delete: MUST leave no mount of a container without a mount namespace" {
+	mount --bind "$B/rootfs/data" "$B/rootfs/data"
+	created 'without_ns("mount") | del(.linux.maskedPaths, .linux.readonlyPaths) | tmpfs("/data"; []) | tmpfs("/m"; [])
+		| probe("exit 0")'
+	grep -q " $B/rootfs/m " /proc/self/mountinfo || skip "the runtime made mounts elsewhere"
+	started
+	becomes stopped
+	deleted
+	cut -d' ' -f5 /proc/self/mountinfo | grep "^$B/" >"$T/left" || true
+	umount "$B/rootfs/data"
+	[ "$(<"$T/left")" = "$B/rootfs/data" ] || fail "left, besides what was there before:" "$(<"$T/left")"
+}
+
 @test "runtime.md delete: MUST leave no process of the container" {
 	created 'sh("sleep 60 & sleep 60 & exit 0")'
 	started
@@ -376,6 +390,15 @@ deleted() {
 }
 
 # ---- Errors: "generating an error MUST leave the state of the environment as if the operation were never attempted" ----
+
+@test "runtime.md errors: MUST leave no mount behind a failed create without a mount namespace" {
+	mount --bind "$B/rootfs/data" "$B/rootfs/data"
+	refuses 'without_ns("mount") | del(.linux.maskedPaths, .linux.readonlyPaths) | tmpfs("/m"; [])
+		| mount("/n"; "nosuchfs"; "none"; []) | tmpfs("/data"; [])'
+	cut -d' ' -f5 /proc/self/mountinfo | grep "^$B/" >"$T/left" || true
+	umount "$B/rootfs/data"
+	[ "$(<"$T/left")" = "$B/rootfs/data" ] || fail "left, besides what was there before:" "$(<"$T/left")"
+}
 
 @test "runtime.md errors: MUST leave no cgroup, mount, process or state behind a failed create" {
 	local mounts

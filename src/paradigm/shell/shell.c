@@ -26,6 +26,7 @@
 #include "paradigm/shell/inside.h"
 #include "paradigm/shell/seccomp.h"
 #include "paradigm/shell/sync.h"
+#include "paradigm/shell/unmount.h"
 
 /*
  * The stand-in joins what must be joined before the real child is cloned, clones it as its sibling (CLONE_PARENT, so
@@ -148,6 +149,7 @@ int shell_spawn(const struct shell_options *options, struct shell *shell, struct
 	int ret;
 
 	*shell = (struct shell){ .pidfd = -1, .sync = -1, .console = -1, .doors_count = -1, .options = options };
+	shell->mounts_before = unmount_note(options->spec, options->rootfs);
 	ret = prepare_inside(options, &inside, err);
 	if (ret == 0)
 		ret = clone_child(&inside, shell, err);
@@ -449,6 +451,7 @@ void shell_abort(struct shell *shell)
 		(void)pidfd_wait(shell->pidfd, WEXITED, &status);
 	}
 	shell->pid = 0;
+	unmount_made(shell->options->spec, shell->options->rootfs, shell->mounts_before);
 	if (shell->devices)
 		netdevices_return(shell->devices);
 	shell_close(shell);
@@ -456,6 +459,8 @@ void shell_abort(struct shell *shell)
 
 void shell_close(struct shell *shell)
 {
+	free(shell->mounts_before);
+	shell->mounts_before = NULL;
 	netdevices_close(shell->devices);
 	shell->devices = NULL;
 	if (shell->doors_count > 0)
