@@ -7,10 +7,17 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "engine/rootless.h"
 #include "engine/volume.h"
+
+#define ENGINE_CLOSED                                                                                        \
+	{                                                                                                    \
+		.instances_fd = -1, .names_fd = -1, .pending_fd = -1, .volumes_fd = -1, .namespace_lock = -1 \
+	}
 
 /* Where the runtime keeps what is known of running containers. */
 static char *find_run_dir(const struct engine *engine)
@@ -34,13 +41,29 @@ static int open_part(struct engine *engine, const char *name, mode_t mode, int *
 	return *fd < 0 ? error_errno(err, errno, "cannot open %s/%s", engine->images.root, name) : 0;
 }
 
+/* Into the namespace in which the user is root, and the store opened again there: layers can only be mounted by whoever
+ * opened them in the same mount namespace. */
+static int become_root(struct engine *engine, struct error *err)
+{
+	cleanup_free char *root = strdup(engine->images.root), *instances = path_join(engine->images.root, "instances");
+	int ret = error_errno(err, ENOMEM, "cannot open the store");
+
+	if (root && instances)
+		ret = rootless_enter(engine->run_dir, instances, &engine->namespace_lock, &engine->notice, err);
+
+	if (ret < 0)
+		return ret;
+	image_store_close(&engine->images);
+	return image_store_open(&engine->images, root, err);
+}
+
 int engine_open(struct engine *engine, const char *root, struct error *err)
 {
 	/* A set-user-ID program that an instance made must not be in the reach of the host's users (CVE-2021-41091). */
 	static const mode_t private = 0700;
 	int ret;
 
-	*engine = (struct engine){ .instances_fd = -1, .names_fd = -1, .pending_fd = -1, .volumes_fd = -1 };
+	*engine = (struct engine)ENGINE_CLOSED;
 	ret = image_store_open(&engine->images, root, err);
 	if (ret < 0)
 		return ret;
@@ -48,6 +71,8 @@ int engine_open(struct engine *engine, const char *root, struct error *err)
 	engine->run_dir = find_run_dir(engine);
 	if ((root && !engine->root) || !engine->run_dir)
 		ret = error_errno(err, ENOMEM, "cannot open the store");
+	if (ret == 0 && geteuid() != 0)
+		ret = become_root(engine, err);
 	if (ret == 0)
 		ret = open_part(engine, "instances", private, &engine->instances_fd, err);
 	if (ret == 0)
@@ -58,6 +83,7 @@ int engine_open(struct engine *engine, const char *root, struct error *err)
 		ret = open_part(engine, "volumes", private, &engine->volumes_fd, err);
 	if (ret == 0)
 		ret = runtime_open(&engine->runtime, engine->run_dir, err);
+	engine->runtime.rootless = engine->images.rootless;
 	if (ret < 0)
 		engine_close(engine);
 	else
@@ -67,7 +93,8 @@ int engine_open(struct engine *engine, const char *root, struct error *err)
 
 void engine_close(struct engine *engine)
 {
-	int *const fds[] = { &engine->instances_fd, &engine->names_fd, &engine->pending_fd, &engine->volumes_fd };
+	int *const fds[] = { &engine->instances_fd, &engine->names_fd, &engine->pending_fd, &engine->volumes_fd,
+			     &engine->namespace_lock };
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(*fds); i++) {
 		if (*fds[i] >= 0)
@@ -78,6 +105,7 @@ void engine_close(struct engine *engine)
 		runtime_close(&engine->runtime);
 	free(engine->run_dir);
 	free(engine->root);
+	free(engine->notice);
 	image_store_close(&engine->images);
-	*engine = (struct engine){ .instances_fd = -1, .names_fd = -1, .pending_fd = -1, .volumes_fd = -1 };
+	*engine = (struct engine)ENGINE_CLOSED;
 }

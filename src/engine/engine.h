@@ -54,6 +54,8 @@ struct engine {
 	char *root;    /* as the user gave it, made absolute; NULL: the default */
 	char *run_dir; /* the runtime's root; owned */
 	int instances_fd, names_fd, pending_fd, volumes_fd;
+	int namespace_lock; /* of a user who is not root: rootless.h; else -1 */
+	char *notice;	    /* what the user should know now that the engine is open, or NULL; owned */
 };
 
 /* root NULL: /var/lib/caisson and /run/caisson, or the XDG directories of a user who is not root. */

@@ -222,11 +222,11 @@ static void fill_config(const struct start *start, const struct container *conta
 }
 
 /* The monitor keeps these through execve(2) and nothing else; its own stdio leads nowhere. */
-static int hand_over(const struct monitor_config *config, int pipe_fd)
+static int hand_over(const struct monitor_config *config, int namespace_lock, int pipe_fd)
 {
 	const int kept[] = { config->pidfd, config->dir,    config->listen, config->client,
 			     config->input, config->output, config->errors, config->master,
-			     config->oom,   config->lock,   pipe_fd };
+			     config->oom,   config->lock,   namespace_lock, pipe_fd };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (null < 0)
@@ -263,7 +263,7 @@ static int become_monitor(struct start *start, const struct container *container
 	(void)snprintf(number, sizeof(number), "%d", config_pipe[0]);
 	ret = file_write_all(config_pipe[1], &config, sizeof(config));
 	if (ret == 0)
-		ret = hand_over(&config, config_pipe[0]);
+		ret = hand_over(&config, engine->namespace_lock, config_pipe[0]);
 	if (ret == 0) {
 		(void)!chdir("/");
 		/* The instance's lock belongs to the open directory, which the monitor keeps. */

@@ -240,14 +240,15 @@ static int resolve_groups(const json_t *record, int rootfs, gid_t **groups, size
 	return 0;
 }
 
-static char *cgroup_of(const struct instance *instance)
+/* *path NULL: where the runtime finds that a user who is not root may have one, if anywhere. */
+static int name_cgroup(const struct instance *instance, char **path)
 {
 	const char *parent = document_text(instance->record, "HostConfig.CgroupParent");
-	char *path;
-	int ret = *parent ? asprintf(&path, "%s/%s", parent, instance->id)
-			  : asprintf(&path, "/caisson-%s", instance->id);
 
-	return ret < 0 ? NULL : path;
+	*path = NULL;
+	if (!*parent && instance->engine->images.rootless)
+		return 0;
+	return asprintf(path, *parent ? "%s/%s" : "%s/caisson-%s", parent, instance->id) < 0 ? -ENOMEM : 0;
 }
 
 static int write_config(struct instance *instance, const struct spec_facts *facts, struct error *err)
@@ -265,13 +266,15 @@ static int build_config(struct instance *instance, const struct launch_options *
 {
 	cleanup_free char *directory = instance_path(instance, "");
 	cleanup_free char *root = path_join(instance->engine->images.root, ENGINE_ROOTFS);
-	cleanup_free char *cgroup = cgroup_of(instance);
+	cleanup_free char *cgroup = NULL;
 	cleanup_json json_t *seccomp = NULL;
 	cleanup_free gid_t *groups = NULL;
 	const char *name = document_text(instance->record, "Config.User");
 	struct image_user user = { 0 };
-	struct spec_facts facts = { .directory = directory, .rootfs = root, .user = &user, .cgroup = cgroup };
-	int ret = directory && root && cgroup ? 0 : error_errno(err, ENOMEM, "cannot describe the instance");
+	struct spec_facts facts = { .directory = directory, .rootfs = root, .user = &user };
+	int ret = directory && root && name_cgroup(instance, &cgroup) == 0
+			  ? 0
+			  : error_errno(err, ENOMEM, "cannot describe the instance");
 
 	if (ret == 0 && mkdirat(instance->engine->images.fd, ENGINE_ROOTFS, 0711) < 0 && errno != EEXIST)
 		ret = error_errno(err, errno, "cannot make %s", root);
@@ -283,6 +286,7 @@ static int build_config(struct instance *instance, const struct launch_options *
 		ret = find_namespaces(instance, &facts.namespaces, err);
 	if (ret == 0)
 		ret = read_seccomp(instance->record, &seccomp, err);
+	facts.cgroup = cgroup;
 	facts.extra_groups = groups;
 	facts.init = options->init;
 	facts.seccomp = seccomp;

@@ -251,7 +251,7 @@ static json_t *path_list(const char *const *paths, size_t count)
 }
 
 /* Without a network namespace of its own the host's settings would be changed. */
-static json_t *build_sysctls(const json_t *record)
+static json_t *build_sysctls(const json_t *record, bool rootless)
 {
 	json_t *own = document_at(record, "HostConfig.Sysctls"), *sysctls = json_object();
 	const char *network = document_text(record, "HostConfig.NetworkMode");
@@ -260,7 +260,9 @@ static json_t *build_sysctls(const json_t *record)
 	if (strcmp(network, "host") != 0 && !str_starts(network, "container:")) {
 		(void)json_object_set_new(sysctls, "net.ipv4.ip_unprivileged_port_start", json_string("0"));
 		if (!user_namespace)
-			(void)json_object_set_new(sysctls, "net.ipv4.ping_group_range", json_string("0 2147483647"));
+			/* Only ids that the namespace has. */
+			(void)json_object_set_new(sysctls, "net.ipv4.ping_group_range",
+						  json_string(rootless ? "0 0" : "0 2147483647"));
 	}
 	if (own)
 		(void)json_object_update(sysctls, own);
@@ -290,7 +292,7 @@ static json_t *build_linux(const json_t *record, const struct spec_facts *facts,
 		return NULL;
 	}
 	linux_ = json_pack("{s:o,s:o,s:o,s:o}", "namespaces", build_namespaces(record, facts), "resources", resources,
-			   "devices", devices, "sysctl", build_sysctls(record));
+			   "devices", devices, "sysctl", build_sysctls(record, facts->rootless));
 	if (facts->cgroup)
 		(void)document_set_text(linux_, "cgroupsPath", facts->cgroup);
 	if (!privileged) {

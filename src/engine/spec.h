@@ -32,7 +32,7 @@ struct spec_facts {
 	const gid_t *extra_groups;
 	size_t extra_groups_count;
 	struct spec_namespaces namespaces;
-	const char *cgroup; /* cgroupsPath */
+	const char *cgroup; /* cgroupsPath; NULL: the runtime's choice */
 	json_t *seccomp;    /* linux.seccomp from a file; NULL: by the record */
 	const char *init;   /* the host's caisson-init, for HostConfig.Init */
 	bool rootless;

@@ -68,6 +68,15 @@ static json_t *own_mount(size_t i, const json_t *record, const struct spec_facts
 		json_decref(options);
 		options = json_pack("[s,s,s,s]", "nosuid", "noexec", "nodev", "rw");
 	}
+	/* A sysfs shows the devices of a network namespace, whose owner alone may mount it: for the host's that is not
+	 * a rootless user. */
+	if (facts->rootless && strcmp(destination, "/sys") == 0 &&
+	    strcmp(document_text(record, "HostConfig.NetworkMode"), "host") == 0) {
+		type = "bind";
+		source = destination;
+		json_decref(options);
+		options = json_pack("[s,s,s,s,s]", "rbind", "nosuid", "noexec", "nodev", "ro");
+	}
 	/* A rootless user's namespace maps no group 5. */
 	if (facts->rootless && strcmp(type, "devpts") == 0)
 		(void)json_array_remove(options, json_array_size(options) - 1);

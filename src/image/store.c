@@ -112,8 +112,9 @@ static int create(const struct image_store *store, struct error *err)
 	return replace_whole(store, "oci-layout", layout, err);
 }
 
-static char *default_root(bool user)
+static char *default_root(void)
 {
+	bool user = geteuid() != 0 || getenv(IMAGE_STORE_ROOTLESS);
 	const char *data = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
 
 	if (!user)
@@ -157,7 +158,7 @@ int image_store_open(struct image_store *store, const char *root, struct error *
 	int ret;
 
 	*store = (struct image_store){ .fd = -1, .rootless = is_rootless(), .durable = true };
-	store->root = root ? path_absolute(root) : default_root(geteuid() != 0);
+	store->root = root ? path_absolute(root) : default_root();
 	if (!store->root)
 		return error_set(err, EINVAL, "no place for images; set HOME, or give a directory with --root");
 	ret = file_mkdir_all(AT_FDCWD, store->root, 0711, err);

@@ -58,6 +58,10 @@ struct image_store {
 	struct image_progress progress;
 };
 
+/* In the environment of a user who has become root of a user namespace (engine/rootless.h): still not the host's root,
+ * and the store is where it was. */
+#define IMAGE_STORE_ROOTLESS "_CAISSON_ROOTLESS"
+
 /*
  * Opens the store at root, and makes it if nothing is there.  NULL: /var/lib/caisson, or $XDG_DATA_HOME/caisson
  * (~/.local/share/caisson) for a user who is not root.  A directory that holds something else is refused.

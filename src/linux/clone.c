@@ -214,6 +214,18 @@ int namespace_unshare(int flags, struct error *err)
 	return explain(err, (uint64_t)flags, code);
 }
 
+bool namespace_user_is_made(void)
+{
+	char target[64];
+	ssize_t length = readlink("/proc/self/ns/user", target, sizeof(target) - 1);
+
+	if (length <= 0)
+		return false;
+	target[length] = '\0';
+	/* PROC_USER_INIT_INO of the kernel's <linux/proc_ns.h>: the first user namespace has a fixed number. */
+	return strcmp(target, "user:[4026531837]") != 0;
+}
+
 /* The text of field number (2: the state) counted from the last ')'; NULL when there are fewer. */
 static char *stat_field(char *after_name, int number)
 {

@@ -71,6 +71,8 @@ int namespace_join_path(const char *path, int type, struct error *err);
 int namespace_join_fd(int fd, int type, const char *name, struct error *err);
 /* unshare(2) with words: names the namespaces that could not be made. */
 int namespace_unshare(int flags, struct error *err);
+/* Whether the caller is in a user namespace that somebody made, in which uid 0 is not the host's root. */
+bool namespace_user_is_made(void);
 /* "pid", "network", ...: the name of one CLONE_NEW* flag for messages; "?" for others. */
 const char *namespace_flag_name(int flag);
 

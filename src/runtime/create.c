@@ -135,8 +135,7 @@ static int complete(struct creation *creation, struct error *err)
 	ret = check_console(&container->spec.process, creation->options, err);
 	if (ret < 0)
 		return ret;
-	return container_validate(&container->spec, creation->options->rootfs_fd >= 0 ? NULL : container->rootfs,
-				  creation->runtime->rootless, err);
+	return container_validate(&container->spec, creation->options->rootfs_fd >= 0 ? NULL : container->rootfs, err);
 }
 
 /* Sockets that systemd's activation opened for us are the container's. */

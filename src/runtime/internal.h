@@ -74,6 +74,6 @@ int container_join_rdt(const struct container *container, pid_t pid, struct erro
 int container_remove_rdt(const struct runtime *runtime, struct container *container, struct error *err);
 
 /* validate.c: what config.json may not ask for together, beyond what the parser can see. */
-int container_validate(const struct oci_spec *spec, const char *rootfs, bool rootless, struct error *err);
+int container_validate(const struct oci_spec *spec, const char *rootfs, struct error *err);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/str.h"
+#include "linux/clone.h"
 #include "linux/process.h"
 #include "linux/systemd.h"
 #include "paradigm/shell/resources.h"
@@ -30,7 +31,7 @@ struct unit {
 
 static struct systemd manager(void)
 {
-	return (struct systemd){ .user = geteuid() != 0 };
+	return (struct systemd){ .user = geteuid() != 0 || namespace_user_is_made() };
 }
 
 static struct systemd_property *add(struct unit *unit, const char *name, enum systemd_type type)

@@ -22,11 +22,19 @@
 
 enum { ID_MAX = 255 };
 
+/* As in runc: a user who has become root of a user namespace keeps the directory, root in a container does not. */
+static bool is_users(void)
+{
+	const char *user = getenv("USER");
+
+	return geteuid() != 0 || (namespace_user_is_made() && !(user && strcmp(user, "root") == 0));
+}
+
 static char *default_root(void)
 {
 	const char *run = getenv("XDG_RUNTIME_DIR");
 
-	if (geteuid() != 0 && run && *run)
+	if (run && *run && is_users())
 		return path_join(run, "caisson-oci");
 	return strdup("/run/caisson-oci");
 }

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/str.h"
@@ -108,7 +109,7 @@ static int check_rootless(const struct oci_spec *spec, struct error *err)
 	return 0;
 }
 
-int container_validate(const struct oci_spec *spec, const char *rootfs, bool rootless, struct error *err)
+int container_validate(const struct oci_spec *spec, const char *rootfs, struct error *err)
 {
 	struct stat st;
 	int ret;
@@ -126,10 +127,11 @@ int container_validate(const struct oci_spec *spec, const char *rootfs, bool roo
 	if (ret == 0)
 		ret = check_sysctls(spec, err);
 	if (ret == 0)
-		ret = check_net_devices(spec, rootless, err);
+		ret = check_net_devices(spec, geteuid() != 0, err);
 	if (ret == 0)
 		ret = check_rdt(spec, err);
-	if (ret == 0 && rootless)
+	/* Root of a user namespace has what is needed. */
+	if (ret == 0 && geteuid() != 0)
 		ret = check_rootless(spec, err);
 	return ret;
 }

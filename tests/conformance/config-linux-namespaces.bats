@@ -18,7 +18,8 @@ needs_time_ns() {
 @test "config-linux.md namespaces.path: MUST be a new namespace if it is not specified: network" {
 	runs 'sh("readlink /proc/self/ns/net; ls /sys/class/net")'
 	[ "$(head -n 1 "$T/out")" != "$(own net)" ]
-	[ "$(sed 1d "$T/out")" = lo ]
+	# beside those that tunnel modules add to every namespace
+	[ "$(sed 1d "$T/out" | grep -vxE "(gre|gretap|erspan|tunl|sit|ip6tnl|ip6gre|ip_vti|ip6_vti)0")" = lo ]
 }
 
 @test "config-linux.md namespaces.path: MUST be a new namespace if it is not specified: mount" {

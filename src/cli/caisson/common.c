@@ -21,6 +21,8 @@ struct engine *program_engine(struct cli *cli)
 			return NULL;
 		}
 		program->engine_open = true;
+		if (program->engine.notice)
+			(void)program_say(cli, 0, "%s", program->engine.notice);
 	}
 	return &program->engine;
 }

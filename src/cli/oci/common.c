@@ -66,26 +66,14 @@ static void warn(void *context, const char *text)
 	log_print(&oci->log, LOG_LEVEL_WARNING, "%s", text);
 }
 
-/* Root of a user namespace that somebody else made is not allowed everything, whatever its uid says. */
-static bool in_user_namespace(void)
-{
-	char target[64];
-	ssize_t length = readlink("/proc/self/ns/user", target, sizeof(target) - 1);
-
-	if (length <= 0)
-		return false;
-	target[length] = '\0';
-	/* PROC_USER_INIT_INO of the kernel's <linux/proc_ns.h>: the first user namespace has a fixed number. */
-	return strcmp(target, "user:[4026531837]") != 0;
-}
-
 static int decide_rootless(const struct oci *oci, bool *rootless, struct error *err)
 {
 	static const char *const truths[] = { "1", "t", "T", "true", "TRUE", "True" };
 	static const char *const lies[] = { "0", "f", "F", "false", "FALSE", "False" };
 
 	if (!oci->rootless || strcmp(oci->rootless, "auto") == 0) {
-		*rootless = geteuid() != 0 || (!oci->systemd_cgroup && in_user_namespace());
+		/* Root of a user namespace is not allowed everything, whatever its uid says. */
+		*rootless = geteuid() != 0 || (!oci->systemd_cgroup && namespace_user_is_made());
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(truths) / sizeof(*truths); i++) {

@@ -4,6 +4,7 @@
  * order: namespaces(7), user_namespaces(7), time_namespaces(7).
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -90,6 +91,17 @@ static int write_time_offsets(const struct inside *inside, struct error *err)
 	return ret < 0 ? error_errno(err, -ret, "cannot set linux.timeOffsets") : 0;
 }
 
+/* unshare(2) has made it for children only, and the kernel moves the process itself at its execve(2) only since 6.3
+ * or so: setns(2) does on all. */
+static int enter_time_namespace(const struct inside *inside, struct error *err)
+{
+	cleanup_close int fd = openat(inside->procfs, "self/ns/time_for_children", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_errno(err, errno, "cannot open the new time namespace");
+	return namespace_join_fd(fd, CLONE_NEWTIME, "of our own", err);
+}
+
 int namespaces_unshare_late(struct inside *inside, struct error *err)
 {
 	const struct oci_namespace *ns = inside->spec->linux_.namespaces;
@@ -102,10 +114,10 @@ int namespaces_unshare_late(struct inside *inside, struct error *err)
 	}
 	if (!ns[OCI_NS_TIME].set || ns[OCI_NS_TIME].path)
 		return 0;
-	/* The process itself moves in at its execve(2): Linux 6.1 ("fs/exec: switch timens when a task gets a new mm").
-	 */
 	ret = namespace_unshare(CLONE_NEWTIME, err);
-	return ret < 0 ? ret : write_time_offsets(inside, err);
+	if (ret == 0)
+		ret = write_time_offsets(inside, err);
+	return ret == 0 ? enter_time_namespace(inside, err) : ret;
 }
 
 int namespaces_loopback_up(struct error *err)
