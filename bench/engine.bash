@@ -11,6 +11,7 @@ engine_ready() {
 
 # podman with a store of its own, without limits that this machine may not raise.
 podman_ready() {
+	[ -z "${PODMAN:-}" ] || return 0
 	have podman || return 1
 	cat >"$WORK/containers.conf" <<-S
 		[containers]
@@ -20,43 +21,107 @@ podman_ready() {
 		events_logger = "file"
 	S
 	export CONTAINERS_CONF=$WORK/containers.conf
-	PODMAN="podman --root $WORK/podman --runroot $WORK/podman-run --tmpdir $WORK/podman-tmp --cgroup-manager cgroupfs --events-backend file --runtime $(command -v runc)"
-	$PODMAN import "$WORK/image.tar" bench:1 >"$WORK/out" 2>&1
+	PODMAN="podman --root $WORK/podman --runroot $WORK/podman-run --tmpdir $WORK/podman-tmp --cgroup-manager cgroupfs --events-backend file"
+	have runc && PODMAN+=" --runtime $(command -v runc)"
+	# It leaves the cgroups of its conmons.
+	PODMAN_RUN="run --cgroup-parent /caisson-bench-$$"
+	CLEANUP+=("find /sys/fs/cgroup -depth -type d -path '*/caisson-bench-$$*' -exec rmdir {} + 2>$WORK/err")
+	# Where its overlay mounts stay behind, a store cannot be removed as files.
+	CLEANUP+=("for m in \$(awk '\$5 ~ \"^$WORK/\" { print \$5 }' /proc/self/mountinfo | sort -r); do umount \$m; done")
+	# shellcheck disable=SC2086
+	$PODMAN import "$WORK/image.tar" bench:1 >"$WORK/out" 2>&1 && return 0
+	note "podman does not work here: $(tail -1 "$WORK/out")"
+	PODMAN=
+	return 1
 }
 
-pss() { awk '/^Pss:/ { print $2 }' "/proc/$1/smaps_rollup"; } # KiB
+pss() { awk '/^Pss:/ { sum += $2 } END { print sum + 0 }' "${@/%//smaps_rollup}" 2>"$WORK/err"; } # KiB of /proc/PID...
+monitor_of() { awk '{ print "/proc/" $4 }' "/proc/$("${ENGINE[@]}" inspect --format '{{.State.Pid}}' "$1")/stat"; }
+milliseconds() { awk -v a="$1" -v b="$2" -v n="$3" 'BEGIN { printf "%.1f", (b - a) * 1000 / n }'; }
 
 if wanted engine && engine_ready; then
 	commands=(caisson "${ENGINE[*]} run --rm --network none bench:1 /bin/true")
-	podman_ready && commands+=(podman "$PODMAN run --rm --network none bench:1 /bin/true")
-	rounds=$((ROUNDS / 4 + 1))
-	measure engine "$BUILD/bench/measure" -n $rounds "${commands[@]}"
-	row "caisson run --rm --network none, ms (podman ${MEDIAN[engine.podman]:--})" "${MEDIAN[engine.caisson]:--}" "" ""
-	row "  over podman" "$(ratio engine.caisson engine.podman)" "<= 0.06" "<= 0.02"
+	podman_ready && commands+=(podman "$PODMAN $PODMAN_RUN --rm --network none bench:1 /bin/true")
+	measure engine "$BUILD/bench/measure" -n $((ROUNDS / 2 + 1)) "${commands[@]}"
+	compare "run --rm --network none: caisson, podman; ms" engine.caisson engine.podman "<= 0.06" "<= 0.02"
 fi
 
 if wanted memory && engine_ready; then
-	monitors=()
+	monitors=() conmons=() theirs=
 	for i in 1 2 3 4; do
-		id=$("${ENGINE[@]}" run -d --name "idle$i" bench:1 sleep 100000)
-		pid=$("${ENGINE[@]}" inspect --format '{{.State.Pid}}' "$id")
-		monitors+=("$(awk '{ print $4 }' "/proc/$pid/stat")")
+		"${ENGINE[@]}" run -d --name "idle$i" --network none bench:1 sleep 100000 >"$WORK/out"
+		monitors+=("$(monitor_of "idle$i")")
 	done
-	total=0
-	for pid in "${monitors[@]}"; do total=$((total + $(pss "$pid"))); done
-	row "monitor of an idle instance, PSS, KiB" "$((total / ${#monitors[@]}))" "<= 325" "<= 150"
+	if podman_ready; then
+		for i in 1 2 3 4; do
+			# shellcheck disable=SC2086
+			if $PODMAN $PODMAN_RUN -d --name "idle$i" --network none bench:1 sleep 100000 >"$WORK/out" 2>&1; then
+				conmons+=("/proc/$($PODMAN inspect --format '{{.State.ConmonPid}}' "idle$i")")
+			fi
+		done
+		[ ${#conmons[@]} -eq 0 ] || theirs=$(($(pss "${conmons[@]}") / ${#conmons[@]}))
+		# shellcheck disable=SC2086
+		$PODMAN rm -f -t 0 idle1 idle2 idle3 idle4 >"$WORK/out" 2>&1
+	fi
+	ours=$(($(pss "${monitors[@]}") / ${#monitors[@]}))
+	line "idle instance: monitor, conmon; PSS, KiB" "$ours" "$theirs" "$(divide "$ours" "$theirs")" "" "<= 0.5" "" "$(divide "$ours" "$theirs")"
+	value "  the monitor by itself" "$ours" "" "<= 150"
 	"${ENGINE[@]}" rm -f idle1 idle2 idle3 idle4 >"$WORK/out"
 fi
 
+# What is there now that was not there before: instances, monitors, cgroups, mounts.
+left_behind() {
+	local ids=("$WORK"/engine/instances/* "$WORK"/engine/names/* "$WORK"/engine/leases/* "$WORK"/engine/pending/* "$WORK"/engine/run/*/)
+	shopt -s nullglob
+	ids=("$WORK"/engine/instances/* "$WORK"/engine/names/* "$WORK"/engine/leases/* "$WORK"/engine/pending/* "$WORK"/engine/run/*/)
+	shopt -u nullglob
+	echo $((${#ids[@]} + $(pgrep -c -f "caisson-monitor [0-9]+ [0-9a-f]{64} $BIN/caisson $WORK/engine") + \
+		$(find /sys/fs/cgroup -maxdepth 2 -name 'caisson-*' 2>"$WORK/err" | grep -c -F -f "$WORK/ids") + \
+		$(grep -c -F "$WORK/engine" /proc/self/mountinfo)))
+}
+
 if wanted many && engine_ready; then
 	start=$EPOCHREALTIME
-	for i in $(seq 200); do "${ENGINE[@]}" run -d --name "many$i" bench:1 sleep 100000 >"$WORK/out.$i" 2>&1 & jobs[i]=$!; done
+	for i in $(seq 200); do "${ENGINE[@]}" run -d --name "many$i" --network none bench:1 sleep 100000 >"$WORK/out.$i" 2>&1 & jobs[i]=$!; done
 	failed=0
 	for i in $(seq 200); do wait "${jobs[i]}" || failed=$((failed + 1)); done
-	row "200 instances started in parallel, ms each" "$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", (b - a) * 5 }')" "" "flat"
-	row "  of them failed" "$failed" "0" "0"
+	value "200 instances, started in parallel; ms each" "$(milliseconds "$start" "$EPOCHREALTIME" 200)" "" ""
+	value "  of them failed" "$failed" "<= 0" ""
+	"${ENGINE[@]}" ps -aq --no-trunc >"$WORK/ids"
 	start=$EPOCHREALTIME
-	"${ENGINE[@]}" ps -aq | xargs "${ENGINE[@]}" rm -f >"$WORK/out" 2>&1
-	row "  and removed, ms each" "$(awk -v a="$start" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", (b - a) * 5 }')" "" "flat"
-	row "  left behind" "$("${ENGINE[@]}" ps -aq | wc -l)" "0" "0"
+	xargs -n 20 -P 4 "${ENGINE[@]}" rm -f <"$WORK/ids" >"$WORK/out" 2>&1 || note "rm -f: $(grep -m1 caisson: "$WORK/out")"
+	value "  and removed; ms each" "$(milliseconds "$start" "$EPOCHREALTIME" 200)" "" ""
+	value "  left behind" "$(left_behind)" "<= 0" ""
+fi
+
+available() { awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; }
+hundred() { # FIRST NAME: a hundred instances one after the other, and what one of them took
+	measure alive "$BUILD/bench/measure" -d -w 0 -n 100 "$1" "${ENGINE[*]} run -d --network none bench:1 sleep 100000"
+}
+
+if wanted alive && engine_ready; then
+	# One takes about 0.7 MiB, most of it the kernel's.
+	if [ "$(available)" -lt $((INSTANCES * 1500)) ]; then
+		INSTANCES=$(($(available) / 1500 / 100 * 100))
+		note "memory for $INSTANCES instances only"
+	fi
+	before=$(available) mounts=$(wc -l </proc/self/mountinfo)
+	hundred first
+	seq $((INSTANCES - 200)) | xargs -P 4 -I{} "${ENGINE[@]}" run -d --network none bench:1 sleep 100000 >"$WORK/out" 2>&1 ||
+		note "run -d: $(grep -m1 caisson: "$WORK/out")"
+	hundred last
+	"${ENGINE[@]}" ps -q --no-trunc >"$WORK/ids"
+	alive=$(wc -l <"$WORK/ids")
+	line "$INSTANCES instances: last 100, first 100; ms each" "${MEDIAN[alive.last]:-}" "${MEDIAN[alive.first]:-}" \
+		"$(divide "${MEDIAN[alive.last]:-}" "${MEDIAN[alive.first]:-}")" "$(divide "${CPU[alive.last]:-}" "${CPU[alive.first]:-}")" \
+		"" "<= 1.25" "$(divide "${CPU[alive.last]:-}" "${CPU[alive.first]:-}")"
+	value "  of them not running" "$((INSTANCES - alive))" "<= 0" ""
+	value "  memory of the machine, KiB each" "$(((before - $(available)) / INSTANCES))" "" ""
+	mapfile -t monitors < <(pgrep -f "caisson-monitor [0-9]+ [0-9a-f]{64} $BIN/caisson $WORK/engine" | sed 's|^|/proc/|')
+	value "    of it the monitors' PSS" "$(($(pss "${monitors[@]}") / ${#monitors[@]}))" "" ""
+	value "  mounts that the host sees of them" "$(($(wc -l </proc/self/mountinfo) - mounts))" "<= 0" ""
+	start=$EPOCHREALTIME
+	xargs -n 50 -P 4 "${ENGINE[@]}" rm -f <"$WORK/ids" >"$WORK/out" 2>&1 || note "rm -f: $(grep -m1 caisson: "$WORK/out")"
+	value "  and removed; ms each" "$(milliseconds "$start" "$EPOCHREALTIME" "$alive")" "" ""
+	value "  left behind" "$(left_behind)" "<= 0" ""
 fi

@@ -3,19 +3,21 @@
  * measure - commands against each other, interleaved, so that a noisy moment
  * hits them all.
  *
- *     measure [-n ROUNDS] [-w WARMUP] NAME COMMAND [NAME COMMAND]...
+ *     measure [-d] [-n ROUNDS] [-w WARMUP] NAME COMMAND [NAME COMMAND]...
  *
  * COMMAND is split at spaces; "{}" in a word becomes a number that is new in
  * every run.  One line a command, tab-separated: name, median, minimum (wall
  * time, milliseconds), median CPU time (milliseconds, of all that the command
  * started, monitors and other orphans included), largest resident set (KiB),
- * runs that failed.  Commands run at nice -20 where that is allowed: other load
- * is then waited out less.  (Not SCHED_FIFO: a real-time task cannot enter a
- * v1 cpu cgroup without a budget.)
+ * runs that failed.  With -d what a command leaves is not waited for, nor
+ * counted: detached instances stay.  Commands run at nice -20 where that is
+ * allowed: other load of this session is then waited out less.  (Not
+ * SCHED_FIFO: a real-time task cannot enter a v1 cpu cgroup without a budget.)
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,8 +85,7 @@ static double children_cpu(void)
 	return milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
 }
 
-/* What a command leaves behind it, a monitor or somebody who cleans up, is ours to wait for, and a part of its price.
- * Not for ever: a detached instance stays. */
+/* What a command leaves behind it, a monitor or somebody who cleans up, is ours to wait for, and a part of its price. */
 static void reap_orphans(void)
 {
 	enum { PATIENCE = 500 };
@@ -101,7 +102,7 @@ static void reap_orphans(void)
 	}
 }
 
-static void run(struct command *command, int number, int round, int output)
+static void run(struct command *command, int number, int round, int output, bool detached)
 {
 	static char words[WORDS_MAX][WORD_MAX];
 	char *argv[WORDS_MAX + 1];
@@ -123,7 +124,8 @@ static void run(struct command *command, int number, int round, int output)
 		exit(1);
 	}
 	wall = now() - start;
-	reap_orphans();
+	if (!detached)
+		reap_orphans();
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		command->failed++;
 	if (round < 0)
@@ -145,23 +147,26 @@ int main(int argc, char **argv)
 {
 	struct command commands[COMMANDS_MAX] = { 0 };
 	int rounds = 30, warmup = 3, count = 0, number = 0, option, output;
+	bool detached = false;
 
-	while ((option = getopt(argc, argv, "n:w:")) != -1) {
+	while ((option = getopt(argc, argv, "dn:w:")) != -1) {
 		if (option == 'n')
 			rounds = atoi(optarg);
 		else if (option == 'w')
 			warmup = atoi(optarg);
+		else if (option == 'd')
+			detached = true;
 		else
 			return 2;
 	}
 	if (rounds < 1 || rounds > ROUNDS_MAX || (argc - optind) % 2 || argc - optind > 2 * COMMANDS_MAX ||
 	    optind >= argc) {
-		(void)fprintf(stderr, "usage: measure [-n ROUNDS] [-w WARMUP] NAME COMMAND [NAME COMMAND]...\n");
+		(void)fprintf(stderr, "usage: measure [-d] [-n ROUNDS] [-w WARMUP] NAME COMMAND [NAME COMMAND]...\n");
 		return 2;
 	}
 	output = memfd_create("output", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	(void)setpriority(PRIO_PROCESS, 0, -20);
-	(void)prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, detached ? 0 : 1, 0, 0, 0);
 	for (int i = optind; i < argc; i += 2) {
 		struct command *command = &commands[count++];
 
@@ -174,7 +179,7 @@ int main(int argc, char **argv)
 	}
 	for (int round = -warmup; round < rounds; round++) {
 		for (int i = 0; i < count; i++)
-			run(&commands[i], ++number, round, output);
+			run(&commands[i], ++number, round, output, detached);
 		(void)ftruncate(output, 0);
 		(void)lseek(output, 0, SEEK_SET);
 	}
