@@ -18,6 +18,7 @@
 #include "engine/engine.h"
 #include "engine/mounts.h"
 #include "engine/name.h"
+#include "engine/state.h"
 #include "engine/volume.h"
 
 /*
@@ -186,7 +187,7 @@ static int build_record(struct instance *instance, const struct instance_create_
 }
 
 /* Everything in pending/ID but the name and the lease. */
-static int furnish(struct instance *instance, struct error *err)
+static int furnish(struct instance *instance, bool begun, struct error *err)
 {
 	static const char *const directories[] = { "diff", "work" };
 	int ret;
@@ -197,6 +198,8 @@ static int furnish(struct instance *instance, struct error *err)
 	}
 	/* The record first: should this process die, it tells which volumes are waste, too. */
 	ret = instance_save(instance, err);
+	if (ret == 0 && begun)
+		ret = instance_mark(instance, "run", err);
 	return ret == 0 ? mounts_provide(instance->engine, instance->record, err) : ret;
 }
 
@@ -235,6 +238,7 @@ int instance_create(struct engine *engine, const struct instance_create_options 
 	instance->dir_fd = make_pending(engine, instance->id, err);
 	if (instance->dir_fd < 0)
 		return instance->dir_fd;
+	instance->locked = true;
 	if (options->name) {
 		ret = name_reserve(engine, options->name, instance->id, err);
 		(void)snprintf(name, sizeof(name), "%s", options->name);
@@ -246,7 +250,7 @@ int instance_create(struct engine *engine, const struct instance_create_options 
 	if (ret == 0)
 		ret = image_lease(&engine->images, options->image, instance->id, err);
 	if (ret == 0)
-		ret = furnish(instance, err);
+		ret = furnish(instance, options->begun, err);
 	if (ret == 0 && renameat(engine->pending_fd, instance->id, engine->instances_fd, instance->id) < 0)
 		ret = error_errno(err, errno, "cannot create an instance");
 	if (ret < 0) {
@@ -267,12 +271,16 @@ int instance_rename(struct instance *instance, const char *name, struct error *e
 		return error_errno(err, ENOMEM, "cannot rename");
 	if (strcmp(old, name) == 0)
 		return error_set(err, EINVAL, "Renaming a container with the same name as its current name");
-	ret = name_reserve(instance->engine, name, instance->id, err);
-	if (ret < 0)
-		return ret;
-	(void)document_set(instance->record, "Name", json_sprintf("/%s", name));
-	ret = instance_save(instance, err);
-	name_release(instance->engine, ret == 0 ? old : name, instance->id, NULL);
+	/* Says that there may be two names, should this process die. */
+	ret = instance_mark(instance, "rename", err);
+	if (ret == 0)
+		ret = name_reserve(instance->engine, name, instance->id, err);
+	if (ret == 0) {
+		(void)document_set(instance->record, "Name", json_sprintf("/%s", name));
+		ret = instance_save(instance, err);
+		name_release(instance->engine, ret == 0 ? old : name, instance->id, NULL);
+	}
+	instance_unmark(instance, "rename");
 	return ret;
 }
 
@@ -289,7 +297,8 @@ int instance_discard(struct instance *instance, bool volumes, struct error *err)
 	}
 	if (renameat(engine->instances_fd, instance->id, engine->pending_fd, instance->id) < 0)
 		return error_errno(err, errno, "cannot remove instance %s", instance->id);
-	waste(engine, instance->id, instance_name(instance), instance->record, volumes, instance->held);
+	waste(engine, instance->id, instance_marked(instance, "rename") ? NULL : instance_name(instance),
+	      instance->record, volumes, instance->held);
 	return 0;
 }
 

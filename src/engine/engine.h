@@ -15,6 +15,8 @@
  *         last-run            what run was, once all of it was gone
  *         paused, stopped     marks: frozen; stopped by a user (no restart)
  *         restart             mark: waits for being started again
+ *         rename              mark: is being renamed, so that two names may lead here
+ *         keep                mark: this end is not one that --rm is about
  *         container.log       what it printed (docker's json-file)
  *         monitor             locked (fcntl) by the monitor as long as it lives
  *         ctl                 the monitor's socket
@@ -65,7 +67,8 @@ void engine_close(struct engine *engine);
 struct instance {
 	struct engine *engine; /* not owned */
 	char id[INSTANCE_ID_LENGTH + 1];
-	int dir_fd;		/* locked if INSTANCE_LOCK was asked for */
+	int dir_fd;		/* the lock belongs to it: whoever inherits it holds that, too */
+	bool locked;		/* by us */
 	json_t *record;		/* owned */
 	int monitor_lock;	/* the descriptor with the monitor's lock, in the process that holds it; else -1 */
 	struct file_held *held; /* not owned; where removing puts what its caller will close, or NULL */
@@ -109,6 +112,7 @@ struct instance_create_options {
 	struct image *image; /* borrowed */
 	const char *name;    /* NULL: one is made up */
 	const char *platform;
+	bool begun; /* is started at once: should the caller die before, the instance is one whose start was lost */
 };
 
 /* Makes the instance, named and with a lease on its image; returned locked.  On failure nothing is left. */

@@ -136,6 +136,7 @@ int instance_lock(struct instance *instance, struct error *err)
 	    fstatat(instance->engine->instances_fd, instance->id, &named, AT_SYMLINK_NOFOLLOW) < 0 ||
 	    held.st_ino != named.st_ino || held.st_dev != named.st_dev)
 		return error_set(err, ENOENT, "No such container: %s", instance->id);
+	instance->locked = true;
 	return instance_refresh(instance, err);
 }
 
@@ -143,6 +144,13 @@ void instance_unlock(struct instance *instance)
 {
 	if (instance->dir_fd >= 0)
 		(void)flock(instance->dir_fd, LOCK_UN);
+	instance->locked = false;
+}
+
+/* A name that leads here may be one that a rename which was killed has left. */
+static bool is_called(const struct instance *instance, const char *what)
+{
+	return str_starts(instance->id, what) || strcmp(instance_name(instance), *what == '/' ? what + 1 : what) == 0;
 }
 
 int instance_open(struct engine *engine, const char *what, int flags, struct instance *instance, struct error *err)
@@ -159,6 +167,8 @@ int instance_open(struct engine *engine, const char *what, int flags, struct ins
 		return errno == ENOENT ? error_set(err, ENOENT, "No such container: %s", what)
 				       : error_errno(err, errno, "cannot open instance %s", what);
 	ret = flags & INSTANCE_LOCK ? instance_lock(instance, err) : instance_refresh(instance, err);
+	if (ret == 0 && !is_called(instance, what))
+		ret = error_set(err, ENOENT, "No such container: %s", what);
 	if (ret < 0)
 		instance_close(instance);
 	return ret;

@@ -19,6 +19,7 @@
 #include "engine/launch_bundle.h"
 #include "engine/monitor.h"
 #include "engine/monitor_log.h"
+#include "engine/recover.h"
 #include "engine/state.h"
 #include "linux/clone.h"
 #include "runtime/runtime.h"
@@ -116,6 +117,7 @@ static int mark_begun(const struct start *start, struct error *err)
 	instance_unmark(instance, "paused");
 	instance_unmark(instance, "stopped");
 	instance_unmark(instance, "restart");
+	instance_unmark(instance, "keep");
 	return 0;
 }
 
@@ -193,8 +195,8 @@ static uint32_t log_files(const json_t *record)
 	return files > 1000 ? 1000 : (uint32_t)files;
 }
 
-static void fill_config(const struct start *start, const struct container *container, int master, int oom,
-			struct monitor_config *config)
+static void fill_config(const struct start *start, const struct container *container, int master, int directory,
+			int oom, struct monitor_config *config)
 {
 	const json_t *record = start->instance->record;
 	bool logs = strcmp(document_text(record, "HostConfig.LogConfig.Type"), "none") != 0;
@@ -206,7 +208,7 @@ static void fill_config(const struct start *start, const struct container *conta
 			 (start->client[1] >= 0 ? MONITOR_HELD_CLIENT : 0),
 		.pid = container->pid,
 		.pidfd = pidfd_of(container->pid),
-		.dir = start->instance->dir_fd,
+		.dir = directory,
 		.listen = start->listen,
 		.client = start->client[1],
 		.client_wants = start->options->attach,
@@ -255,19 +257,20 @@ static int become_monitor(struct start *start, const struct container *container
 			       start->options->engine,
 			       engine->root ? engine->root : "",
 			       NULL };
+	/* The instance's lock belongs to the descriptor that the command has; with one of its own the monitor cannot
+	 * hold a lock that the command takes later and dies with. */
+	cleanup_close int directory = openat(start->instance->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int config_pipe[2], ret;
 
-	if (pipe2(config_pipe, O_CLOEXEC) < 0)
+	if (directory < 0 || pipe2(config_pipe, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "cannot start the monitor");
-	fill_config(start, container, master, open_oom(&engine->runtime, container), &config);
+	fill_config(start, container, master, directory, open_oom(&engine->runtime, container), &config);
 	(void)snprintf(number, sizeof(number), "%d", config_pipe[0]);
 	ret = file_write_all(config_pipe[1], &config, sizeof(config));
 	if (ret == 0)
 		ret = hand_over(&config, engine->namespace_lock, config_pipe[0]);
 	if (ret == 0) {
 		(void)!chdir("/");
-		/* The instance's lock belongs to the open directory, which the monitor keeps. */
-		instance_unlock(start->instance);
 		(void)syscall(SYS_execveat, start->monitor, "", argv, environ, AT_EMPTY_PATH);
 		ret = -errno;
 	}
@@ -317,13 +320,6 @@ static int begin(struct start *start, struct error *err)
 	return ret;
 }
 
-static void record_failure(const struct start *start, const struct error *err)
-{
-	instance_unmark(start->instance, "run");
-	instance_unmark(start->instance, "ctl");
-	(void)instance_record_exit(start->instance, launch_exit_code(err), err->text, NULL);
-}
-
 __attribute__((noreturn)) static void child(struct start *start)
 {
 	struct outcome outcome = { .ret = 0 };
@@ -369,6 +365,20 @@ static int start_child(struct start *start, struct error *err)
 	return await(start, pid, err);
 }
 
+/* A child that was killed has left things behind; any other failure has cleaned up after itself. */
+static void end_failure(struct instance *instance, int ret, const struct error *err)
+{
+	bool gone;
+
+	if (ret != -EOWNERDEAD) {
+		(void)instance_record_exit(instance, launch_exit_code(err), err->text, NULL);
+		instance_unmark(instance, "run");
+		instance_unmark(instance, "ctl");
+	}
+	instance_unmark(instance, "keep");
+	(void)instance_settle(instance, &gone, NULL);
+}
+
 static int start_instance(struct instance *instance, const struct launch_options *options, bool here, int *client,
 			  struct error *err)
 {
@@ -394,11 +404,11 @@ static int start_instance(struct instance *instance, const struct launch_options
 		reset_signals();
 	if (ret == 0)
 		ret = here ? begin(&start, err) : start_child(&start, err);
-	if (ret < 0 && ret != -EOWNERDEAD)
-		record_failure(&start, err);
 	if (ret == 0 && client)
 		*client = take_fd(&start.client[0]);
 	close_all(&start);
+	if (ret < 0)
+		end_failure(instance, ret, err);
 	return ret;
 }
 

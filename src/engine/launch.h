@@ -28,8 +28,9 @@ struct launch_options {
 /*
  * Starts a locked instance that is created or exited.  *client gets a
  * connection to its monitor if options->attach is set (owned by the caller).
- * On failure nothing is left running, and the error is recorded; what exit
- * code the engine should end with is launch_exit_code()'s to say.
+ * On failure nothing is left running, and the error is recorded (with --rm the
+ * instance is gone); what exit code the engine should end with is
+ * launch_exit_code()'s to say.
  */
 int launch(struct instance *instance, const struct launch_options *options, int *client, struct error *err);
 

@@ -99,13 +99,27 @@ static int stop_restarting(struct instance *instance, struct error *err)
 	return 0;
 }
 
+/* The state, once nobody is starting it any more. */
+static int look_when_started(struct instance *instance, struct instance_state *state, struct error *err)
+{
+	int ret = instance_look(instance, state, err);
+
+	while (ret == 0 && state->status == INSTANCE_STARTING) {
+		ret = instance_lock(instance, err);
+		instance_unlock(instance);
+		if (ret == 0)
+			ret = instance_look(instance, state, err);
+	}
+	return ret;
+}
+
 int instance_stop(struct instance *instance, int timeout, const char *signal, struct error *err)
 {
 	enum { DEFAULT_TIMEOUT = 10 };
 	const char *own = document_text(instance->record, "Config.StopSignal");
 	const json_t *wish = document_at(instance->record, "Config.StopTimeout");
 	struct instance_state state;
-	int number, ret = instance_look(instance, &state, err);
+	int number, ret = look_when_started(instance, &state, err);
 
 	if (ret < 0)
 		return ret;
@@ -145,6 +159,15 @@ int instance_kill(struct instance *instance, const char *signal, struct error *e
 	return ret == -ESRCH ? not_running(instance, err) : ret;
 }
 
+/* One that was marked, and then not frozen, is fine. */
+static int thaw(struct runtime *runtime, struct container *container, struct error *err)
+{
+	enum runtime_status status;
+	int ret = container_status(runtime, container, &status, err);
+
+	return ret == 0 && status == RUNTIME_PAUSED ? runtime_resume(runtime, container, err) : ret;
+}
+
 int instance_pause(struct instance *instance, bool pause, struct error *err)
 {
 	struct runtime *runtime = &instance->engine->runtime;
@@ -162,10 +185,12 @@ int instance_pause(struct instance *instance, bool pause, struct error *err)
 	ret = container_load(runtime, instance->id, RUNTIME_LOCK, &container, err);
 	if (ret < 0)
 		return ret;
-	ret = pause ? runtime_pause(runtime, &container, err) : runtime_resume(runtime, &container, err);
-	if (ret == 0 && pause)
+	/* The mark is there as long as it may be frozen: should we die on the way, it can be unpaused. */
+	if (pause)
 		ret = instance_mark(instance, "paused", err);
-	else if (ret == 0)
+	if (ret == 0)
+		ret = pause ? runtime_pause(runtime, &container, err) : thaw(runtime, &container, err);
+	if (pause ? ret < 0 : ret == 0)
 		instance_unmark(instance, "paused");
 	container_close(&container);
 	return ret;
@@ -208,7 +233,7 @@ int instance_remove(struct instance *instance, bool force, bool volumes, struct 
 	struct file_held held = { .count = 0 };
 	cleanup_close int client = -1;
 	struct instance_state state;
-	int ret = instance_look(instance, &state, err);
+	int ret = look_when_started(instance, &state, err);
 
 	if (ret == 0 && force && state.status != INSTANCE_CREATED && state.status != INSTANCE_EXITED) {
 		ret = instance_mark(instance, "stopped", err);

@@ -67,6 +67,21 @@ static bool exists(struct engine *engine, const char *id)
 	       fstatat(engine->instances_fd, id, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* Whether a rename that was killed has left the name: its instance is called otherwise, and nobody is at work on it. */
+static bool is_left_over(struct engine *engine, const char *name, const char *owner)
+{
+	cleanup_close int dir = openat(engine->instances_fd, owner, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct instance instance = { .engine = engine, .dir_fd = dir, .monitor_lock = -1 };
+	bool left;
+
+	if (dir < 0 || flock(dir, LOCK_EX | LOCK_NB) < 0)
+		return false;
+	(void)snprintf(instance.id, sizeof(instance.id), "%s", owner);
+	left = instance_refresh(&instance, NULL) == 0 && strcmp(instance_name(&instance), name) != 0;
+	json_decref(instance.record);
+	return left;
+}
+
 /* One at a time, so that nobody unlinks the name that another one has just taken over. */
 static int take_over(struct engine *engine, const char *name, const char *id)
 {
@@ -76,7 +91,9 @@ static int take_over(struct engine *engine, const char *name, const char *id)
 	if (lock < 0 || flock(lock, LOCK_EX) < 0)
 		return -errno;
 	if (read_name(engine, name, owner)) {
-		if (exists(engine, owner))
+		if (strcmp(owner, id) == 0)
+			return 0;
+		if (exists(engine, owner) && !is_left_over(engine, name, owner))
 			return -EEXIST;
 		(void)unlinkat(engine->names_fd, name, 0);
 	}
@@ -90,19 +107,14 @@ int name_reserve(struct engine *engine, const char *name, const char *id, struct
 
 	if (ret < 0)
 		return ret;
-	for (int tries = 0; tries < 8; tries++) {
-		if (symlinkat(id, engine->names_fd, name) == 0)
-			return 0;
-		if (errno != EEXIST)
-			return error_errno(err, errno, "cannot reserve the name %s", name);
-		if (!read_name(engine, name, owner))
-			continue;
-		if (exists(engine, owner))
-			break;
-		ret = take_over(engine, name, id);
-		if (ret != -EEXIST)
-			return ret < 0 ? error_errno(err, -ret, "cannot reserve the name %s", name) : 0;
-	}
+	if (symlinkat(id, engine->names_fd, name) == 0)
+		return 0;
+	ret = errno == EEXIST ? take_over(engine, name, id) : -errno;
+	if (ret == 0)
+		return 0;
+	if (ret != -EEXIST)
+		return error_errno(err, -ret, "cannot reserve the name %s", name);
+	(void)read_name(engine, name, owner);
 	return error_set(
 		err, EEXIST,
 		"Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove "

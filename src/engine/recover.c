@@ -44,17 +44,29 @@ static int clean(struct instance *instance, struct error *err)
 	return 0;
 }
 
+/* --rm; `restart` says so when it is not to be followed. */
+static bool is_fleeting(const struct instance *instance)
+{
+	return document_bool(instance->record, "HostConfig.AutoRemove") && !instance_marked(instance, "keep");
+}
+
 /* The run is over: only what is left of it has to go.  One that will be started again keeps its directory. */
 static int settle_ended(struct instance *instance, const struct instance_state *state, bool *gone, struct error *err)
 {
-	bool removed = document_bool(instance->record, "HostConfig.AutoRemove");
 	int ret = state->unsettled || state->status == INSTANCE_LOST ? clean(instance, err) : 0;
 
-	if (ret == 0 && removed && state->status != INSTANCE_RESTARTING) {
+	if (ret == 0 && is_fleeting(instance) && state->status != INSTANCE_RESTARTING) {
 		ret = instance_discard(instance, true, err);
 		*gone = ret == 0;
 	}
 	return ret;
+}
+
+/* What never ran stays created. */
+static int record_loss(struct instance *instance, const struct instance_state *state, struct error *err)
+{
+	return instance_record_exit(instance, CODE_KILLED,
+				    state->pid ? NULL : "the command that was to start it was killed", err);
 }
 
 int instance_settle(struct instance *instance, bool *gone, struct error *err)
@@ -68,10 +80,10 @@ int instance_settle(struct instance *instance, bool *gone, struct error *err)
 	if (state.status == INSTANCE_LOST) {
 		ret = remove_container(instance, err);
 		if (ret == 0)
-			ret = instance_record_exit(instance, CODE_KILLED, NULL, err);
+			ret = record_loss(instance, &state, err);
 		return ret == 0 ? settle_ended(instance, &state, gone, err) : ret;
 	}
-	if (state.status != INSTANCE_EXITED && !state.unsettled)
+	if (state.status != INSTANCE_EXITED && !state.unsettled && !*state.error)
 		return 0;
 	return settle_ended(instance, &state, gone, err);
 }
@@ -79,23 +91,27 @@ int instance_settle(struct instance *instance, bool *gone, struct error *err)
 static bool needs_settling(const struct instance *instance, const struct instance_state *state)
 {
 	return state->status == INSTANCE_LOST || state->unsettled ||
-	       (state->status == INSTANCE_EXITED && document_bool(instance->record, "HostConfig.AutoRemove"));
+	       ((state->status == INSTANCE_EXITED || *state->error) && is_fleeting(instance));
 }
 
 int instance_look(struct instance *instance, struct instance_state *state, struct error *err)
 {
-	bool gone, locked_here = false;
+	bool gone = false, lock_here = !instance->locked;
 	int ret = instance_state_read(instance, state, err);
 
 	if (ret < 0 || !needs_settling(instance, state))
 		return ret;
-	/* Whoever holds the lock is about to do it. */
-	ret = flock(instance->dir_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
-	locked_here = ret == 0;
-	ret = ret == -EWOULDBLOCK ? 0 : instance_settle(instance, &gone, err);
-	if (locked_here && ret == 0 && gone)
+	if (lock_here && flock(instance->dir_fd, LOCK_EX | LOCK_NB) < 0) {
+		/* Whoever holds the lock starts it, or is about to settle it. */
+		ret = instance_state_read(instance, state, err);
+		if (ret == 0 && state->status == INSTANCE_LOST)
+			state->status = INSTANCE_STARTING;
+		return ret;
+	}
+	ret = instance_settle(instance, &gone, err);
+	if (ret == 0 && gone)
 		return error_set(err, ENOENT, "No such container: %s", instance->id);
-	if (locked_here)
+	if (lock_here)
 		instance_unlock(instance);
 	return ret < 0 ? ret : instance_state_read(instance, state, err);
 }

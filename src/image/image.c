@@ -339,6 +339,22 @@ static int check_lease_id(const char *id, struct error *err)
 	return 0;
 }
 
+/* Appears in one step and has no name before that: a kill leaves no half of it behind. */
+static int write_lease(int leases, const char *id, const char *digest, struct error *err)
+{
+	cleanup_close int fd = openat(leases, ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0644);
+	char path[32];
+	int ret;
+
+	if (fd < 0) /* a file system that has no files without a name */
+		return file_replace(leases, id, digest, strlen(digest), 0644, err);
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ret = file_write_all(fd, digest, strlen(digest));
+	if (ret == 0 && linkat(AT_FDCWD, path, leases, id, AT_SYMLINK_FOLLOW) < 0)
+		ret = -errno;
+	return ret < 0 ? error_errno(err, -ret, "cannot write the lease of instance %s", id) : 0;
+}
+
 int image_lease(struct image_store *store, const struct image *image, const char *id, struct error *err)
 {
 	cleanup_close int content = -1, leases = -1, blob = -1;
@@ -356,7 +372,7 @@ int image_lease(struct image_store *store, const struct image *image, const char
 	leases = openat(store->fd, "leases", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (leases < 0)
 		return error_errno(err, errno, "cannot open %s/leases", store->root);
-	return file_replace(leases, id, image->digest, strlen(image->digest), 0644, err);
+	return write_lease(leases, id, image->digest, err);
 }
 
 int image_lease_drop(struct image_store *store, const char *id, struct error *err)

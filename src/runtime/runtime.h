@@ -71,8 +71,8 @@ struct container {
 	struct oci_spec spec;			  /* parsed from config.json on load */
 };
 
-/* Removes what a creation that was killed half-way has left under id (directory, cgroup).  Where there is a container,
- * or nothing, nothing is done. */
+/* Removes what a creation that was killed half-way has left under id (directory, cgroup); waits for one that is still
+ * going on.  Where there is a container, or nothing, nothing is done. */
 int runtime_sweep(struct runtime *runtime, const char *id, struct error *err);
 
 enum { RUNTIME_LOCK = 1 }; /* hold the container's lock until container_close() */

@@ -120,12 +120,12 @@ static int open_directory(struct runtime *runtime, const char *id, struct contai
 }
 
 /* 0 when the directory existed but is gone now, -EEXIST when it is a container's. */
-static int take_over_stale(struct runtime *runtime, const char *id, struct error *err)
+static int take_over_stale(struct runtime *runtime, const char *id, bool wait, struct error *err)
 {
 	struct container stale;
 	int ret = open_directory(runtime, id, &stale);
 
-	if (ret == 0 && flock(stale.dir_fd, LOCK_EX | LOCK_NB) < 0)
+	if (ret == 0 && flock(stale.dir_fd, LOCK_EX | (wait ? 0 : LOCK_NB)) < 0)
 		ret = -EEXIST; /* somebody is creating it right now */
 	else if (ret == 0 && faccessat(stale.dir_fd, "state.json", F_OK, 0) == 0)
 		ret = -EEXIST;
@@ -137,7 +137,7 @@ static int take_over_stale(struct runtime *runtime, const char *id, struct error
 
 int runtime_sweep(struct runtime *runtime, const char *id, struct error *err)
 {
-	int ret = container_id_is_valid(id) ? take_over_stale(runtime, id, err) : -EINVAL;
+	int ret = container_id_is_valid(id) ? take_over_stale(runtime, id, true, err) : -EINVAL;
 
 	return ret == -EEXIST || ret == -EINVAL ? 0 : ret;
 }
@@ -164,7 +164,7 @@ int container_directory_make(struct runtime *runtime, const char *id, struct con
 		}
 		if (ret != -EEXIST)
 			break;
-		ret = take_over_stale(runtime, id, err);
+		ret = take_over_stale(runtime, id, false, err);
 		if (ret < 0)
 			break;
 	}

@@ -76,11 +76,20 @@ static int restart_one(struct cli *cli, struct instance *instance, void *context
 {
 	const struct stop_flags *flags = context;
 	struct launch_options options = program_launch_options(cli);
-	int ret = instance_stop(instance, (int)flags->timeout, flags->signal, err);
+	struct instance_state state;
+	int ret = instance_mark(instance, "keep", err); /* one with --rm comes back, too */
 
 	if (ret == 0)
+		ret = instance_stop(instance, (int)flags->timeout, flags->signal, err);
+	if (ret < 0)
+		instance_unmark(instance, "keep");
+	if (ret == 0)
 		ret = instance_lock(instance, err);
-	return ret < 0 ? ret : launch(instance, &options, NULL, err);
+	if (ret == 0)
+		ret = instance_look(instance, &state, err);
+	if (ret < 0 || instance_state_alive(&state)) /* somebody was faster */
+		return ret;
+	return launch(instance, &options, NULL, err);
 }
 
 int restart_command(struct cli *cli, int argc, char **argv)

@@ -76,7 +76,7 @@ static int check_id_file(const char *path, struct error *err)
 }
 
 /* Makes the instance that flags describe; locked. */
-static int create_instance(struct engine *engine, const struct container_flags *flags, struct image *image,
+static int create_instance(struct engine *engine, const struct container_flags *flags, struct image *image, bool begun,
 			   struct instance *instance, struct error *err)
 {
 	const char *id_file = document_text(flags->document, "HostConfig.ContainerIDFile");
@@ -84,6 +84,7 @@ static int create_instance(struct engine *engine, const struct container_flags *
 		.document = flags->document,
 		.image = image,
 		.name = flags->name,
+		.begun = begun,
 	};
 	int ret = check_platform(flags->document, image, err);
 
@@ -144,17 +145,13 @@ static int start_and_attach(struct cli *cli, const struct container_flags *flags
 			    struct instance *instance)
 {
 	struct launch_options options = program_launch_options(cli);
-	bool fleeting = document_bool(flags->document, "HostConfig.AutoRemove");
 	cleanup_close int client = -1;
 	struct error err = ERROR_INIT;
 
 	options.image = image;
 	options.attach = flags->detach ? 0 : wanted_streams(flags->document);
-	if (launch(instance, &options, &client, &err) < 0) {
-		if (fleeting)
-			(void)instance_discard(instance, true, NULL);
+	if (launch(instance, &options, &client, &err) < 0)
 		return program_fail(cli, &err, launch_exit_code(&err));
-	}
 	instance_unlock(instance);
 	if (!flags->detach)
 		return attach_and_finish(cli, flags, instance, client);
@@ -181,7 +178,7 @@ static int run_or_create(struct cli *cli, struct container_flags *flags, char **
 		return program_say(cli, EXIT_ENGINE, "the input device is not a TTY; leave -t out");
 	if (open_image(engine, operands[0], &image, &err) < 0)
 		return program_fail(cli, &err, failure);
-	if (create_instance(engine, flags, &image, &instance, &err) < 0) {
+	if (create_instance(engine, flags, &image, run, &instance, &err) < 0) {
 		code = program_fail(cli, &err, failure);
 	} else if (run) {
 		code = start_and_attach(cli, flags, &image, &instance);

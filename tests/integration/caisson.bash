@@ -6,13 +6,15 @@
 
 # shellcheck disable=SC2154 # output: assigned by bats' run
 
+export CAISSON_BUILD=${CAISSON_BUILD:-$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)/build}
+
 # For setup_file: makes the store, or skips the file.
 store_make()
 {
 	[ "$(id -u)" = 0 ] || skip "needs root"
 	[ -x "$CAISSON_BUILD/bin/caisson" ] || skip "caisson is not built"
 	export STORE=$BATS_FILE_TMPDIR/store
-	"${BASH_SOURCE[0]%/*}/../../../tools/make-default-image" "$BATS_FILE_TMPDIR/busybox.tar"
+	"${BASH_SOURCE[0]%/*}/../../tools/make-default-image" "$BATS_FILE_TMPDIR/busybox.tar"
 	caisson image import -c 'CMD ["/bin/sh"]' "$BATS_FILE_TMPDIR/busybox.tar" busybox >"$BATS_FILE_TMPDIR/import.log"
 	: >"$BATS_FILE_TMPDIR/empty"
 }

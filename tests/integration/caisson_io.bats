@@ -185,8 +185,13 @@ me()
 }
 
 @test "-it follows when the window changes" {
-	run on_terminal "stty rows 20 cols 40; (sleep 0.8; stty rows 50 cols 120) & $(me) run -it --rm busybox sh -c 'sleep 1.5; stty size'" < <(sleep 4)
-	[[ "$output" == *"50 120"* ]]
+	# The instance says when it is there, by its log; then the window changes, and it waits for seeing that.
+	run on_terminal "stty rows 20 cols 40
+		(until $(me) logs box | grep -q there; do sleep 0.1; done; stty rows 50 cols 120 </dev/tty) &
+		$(me) run -it --rm --name box busybox sh -c 'echo there
+		i=0; until stty size | grep -q ^50 || [ \$i = 100 ]; do i=\$((i+1)); sleep 0.1; done; stty size'" \
+		< <(sleep 8)
+	[[ "$output" == *"50 120"* ]] || { echo "$output"; false; }
 }
 
 @test "what is typed reaches the shell, ctrl-d ends it" {
