@@ -280,26 +280,10 @@ static char *put_number(char *at, unsigned number)
 	return put_text(at, from);
 }
 
-static const char temporary[] = ".exit.json.monitor";
-enum { EXIT_TEXT_MAX = 160 };
-
-/* The room that the record will need is taken now: the disk may be full by then, of what the instance wrote. */
-static void reserve_exit(const struct monitor *self)
-{
-	char blank[EXIT_TEXT_MAX];
-	int fd = openat(self->config.dir, temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-
-	memset(blank, ' ', sizeof(blank));
-	if (fd >= 0) {
-		(void)!write(fd, blank, sizeof(blank));
-		close(fd);
-	}
-}
-
 static void write_exit(const struct monitor *self)
 {
-	char text[EXIT_TEXT_MAX], when[CLOCK_TEXT_MAX], *at = text;
-	int fd = openat(self->config.dir, temporary, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	char text[MONITOR_EXIT_MAX], when[CLOCK_TEXT_MAX], *at = text;
+	int fd = openat(self->config.dir, MONITOR_EXIT_FILE, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
 	clock_now(when);
 	at = put_text(at, "{\"ExitCode\":");
@@ -310,7 +294,7 @@ static void write_exit(const struct monitor *self)
 	at = put_text(at, "\"}\n");
 	/* Without a record the next command takes the instance for one whose monitor was killed. */
 	if (fd >= 0 && write(fd, text, (size_t)(at - text)) == at - text && ftruncate(fd, at - text) == 0)
-		(void)renameat(self->config.dir, temporary, self->config.dir, "exit.json");
+		(void)renameat(self->config.dir, MONITOR_EXIT_FILE, self->config.dir, "exit.json");
 	if (fd >= 0)
 		close(fd);
 }
@@ -499,7 +483,6 @@ int main(int argc, char **argv)
 		(void)!write(STDERR_FILENO, usage, sizeof(usage) - 1);
 		return 125;
 	}
-	reserve_exit(self);
 	while (!self->ended)
 		wait_once(self);
 	drain(self);

@@ -105,14 +105,32 @@ static int prepare(struct start *start, struct error *err)
 	return ret;
 }
 
-/* From here on something may be left behind, and the run file says so. */
+/* Writes a small file, filled up with blanks: whatever is written to it later needs no more room on the disk. */
+static int write_padded(const struct instance *instance, const char *name, const char *text, struct error *err)
+{
+	cleanup_close int fd = openat(instance->dir_fd, name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	char padded[MONITOR_EXIT_MAX];
+	int ret;
+
+	memset(padded, ' ', sizeof(padded));
+	memcpy(padded, text, strnlen(text, sizeof(padded)));
+	ret = fd < 0 ? -errno : file_write_all(fd, padded, sizeof(padded));
+	return ret < 0 ? error_errno(err, -ret, "cannot record the start of instance %s", instance->id) : 0;
+}
+
+/*
+ * From here on something may be left behind, and the run file says so.  The room for what it will say, and for how it
+ * ends, is taken now: soon the instance runs, and may fill the disk.
+ */
 static int mark_begun(const struct start *start, struct error *err)
 {
 	struct instance *instance = start->instance;
-	cleanup_close int fd = openat(instance->dir_fd, "run", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int ret = write_padded(instance, MONITOR_EXIT_FILE, "", err);
 
-	if (fd < 0)
-		return error_errno(err, errno, "cannot mark instance %s as begun", instance->id);
+	if (ret == 0)
+		ret = write_padded(instance, "run", "", err);
+	if (ret < 0)
+		return ret;
 	instance_unmark(instance, "exit.json");
 	instance_unmark(instance, "paused");
 	instance_unmark(instance, "stopped");
@@ -163,18 +181,15 @@ static int open_oom(struct runtime *runtime, const struct container *container)
 	return fd;
 }
 
-/* One write(2) into the file that is there, and empty: readers see nothing of it or all.  To replace the file would
+/* One write(2) into the file that is there, and blank: readers see nothing of it or all.  To replace the file would
  * make ext4 write the new one to disk at once. */
 static int record_start(const struct instance *instance, pid_t pid, struct error *err)
 {
-	cleanup_close int fd = openat(instance->dir_fd, "run", O_WRONLY | O_CLOEXEC);
-	char when[CLOCK_TEXT_MAX], text[128];
-	int length, ret;
+	char when[CLOCK_TEXT_MAX], text[MONITOR_EXIT_MAX];
 
 	clock_now(when);
-	length = snprintf(text, sizeof(text), "{\"Pid\":%d,\"StartedAt\":\"%s\"}\n", (int)pid, when);
-	ret = fd < 0 ? -errno : file_write_all(fd, text, (size_t)length);
-	return ret < 0 ? error_errno(err, -ret, "cannot record the start of instance %s", instance->id) : 0;
+	(void)snprintf(text, sizeof(text), "{\"Pid\":%d,\"StartedAt\":\"%s\"}\n", (int)pid, when);
+	return write_padded(instance, "run", text, err);
 }
 
 /* "10m" of --log-opt; anything else was refused when it was given. */

@@ -113,31 +113,46 @@ static int look_when_started(struct instance *instance, struct instance_state *s
 	return ret;
 }
 
+/* What stop does once; 1 when there may be more to do: its end, or its next start, may have come in between. */
+static int stop_once(struct instance *instance, int number, int timeout, struct error *err)
+{
+	struct instance_state state;
+	unsigned delay;
+	int ret = look_when_started(instance, &state, err);
+
+	if (ret < 0)
+		return ret;
+	if (state.status == INSTANCE_CREATED ||
+	    (state.status == INSTANCE_EXITED && !restart_due(instance, &state, &delay)))
+		return 0;
+	ret = instance_mark(instance, "stopped", err);
+	if (ret == 0 && state.status == INSTANCE_RESTARTING)
+		ret = stop_restarting(instance, err);
+	else if (ret == 0 && state.status != INSTANCE_EXITED)
+		ret = end_run(instance, timeout == 0 ? SIGKILL : number, timeout < 0 ? -1 : timeout * 1000, NULL, err);
+	/* Whoever is about to start it again has seen the mark when he gives the lock back. */
+	if (ret >= 0)
+		ret = instance_lock(instance, err);
+	instance_unlock(instance);
+	return ret < 0 ? ret : 1;
+}
+
 int instance_stop(struct instance *instance, int timeout, const char *signal, struct error *err)
 {
 	enum { DEFAULT_TIMEOUT = 10 };
 	const char *own = document_text(instance->record, "Config.StopSignal");
 	const json_t *wish = document_at(instance->record, "Config.StopTimeout");
-	struct instance_state state;
-	int number, ret = look_when_started(instance, &state, err);
+	int number = signal_from_name(signal ? signal : *own ? own : "TERM", err), ret;
 
-	if (ret < 0)
-		return ret;
-	if (state.status == INSTANCE_CREATED || state.status == INSTANCE_EXITED)
-		return 0;
-	number = signal_from_name(signal ? signal : *own ? own : "TERM", err);
 	if (number < 0)
 		return number;
 	if (timeout == INSTANCE_STOP_DEFAULT)
 		timeout = json_is_integer(wish) ? (int)json_integer_value(wish) : DEFAULT_TIMEOUT;
-	ret = instance_mark(instance, "stopped", err);
-	if (ret == 0 && state.status == INSTANCE_RESTARTING)
-		return stop_restarting(instance, err);
-	if (ret == 0)
-		ret = end_run(instance, timeout == 0 ? SIGKILL : number, timeout < 0 ? -1 : timeout * 1000, NULL, err);
-	if (ret == 0)
-		ret = instance_look(instance, &state, err);
-	return ret > 0 || ret == -ENOENT ? 0 : ret;
+	do
+		ret = stop_once(instance, number, timeout, err);
+	while (ret == 1);
+	/* With --rm it goes by itself. */
+	return ret == -ENOENT ? 0 : ret;
 }
 
 int instance_kill(struct instance *instance, const char *signal, struct error *err)

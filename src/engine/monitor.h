@@ -88,6 +88,13 @@ struct monitor_exit {
 	uint32_t oom_killed;
 };
 
+/*
+ * Where the monitor writes exit.json before it gives it that name.  Who starts it has made the file, as large as this:
+ * the instance may have filled the disk by its end.
+ */
+#define MONITOR_EXIT_FILE ".exit.json.monitor"
+enum { MONITOR_EXIT_MAX = 160 };
+
 struct monitor_frame {
 	char type;
 	char data[MONITOR_DATA_MAX];

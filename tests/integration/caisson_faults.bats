@@ -174,7 +174,7 @@ killed_after()
 	caisson ps -aq
 	left=$(ls -A "$STORE/instances" | head)
 	umount "$BATS_TEST_TMPDIR/small"
-	[ "$code" -eq 3 ]
+	[ "$code" -eq 3 ] || { echo "$code: $output"; false; }
 	[ -z "$left" ]
 }
 

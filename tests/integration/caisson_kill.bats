@@ -78,10 +78,16 @@ killed_at() # FOLLOW CALL N ARGUMENTS...
 		2>"$BATS_TEST_TMPDIR/jobs"
 }
 
+# Keeps the ids of what there is, for a look at the cgroups in the end.
+ids_now()
+{
+	ls "$STORE/instances" "$STORE/pending" >>"$BATS_TEST_TMPDIR/ids"
+}
+
 # The next command works: whatever has become of it, it can be removed and its name is free again.
 removed() # NAME
 {
-	find "$STORE/instances" "$STORE/pending" -mindepth 1 -maxdepth 1 -printf '%f\n' >>"$BATS_TEST_TMPDIR/ids"
+	ids_now
 	timeout 20 "$CAISSON_BUILD/bin/caisson" --root "$STORE" rm -fv "$1" >"$BATS_TEST_TMPDIR/rm" 2>&1 ||
 		{ echo "rm -f $1:"; cat "$BATS_TEST_TMPDIR/rm"; caisson ps -a; return 1; }
 }
@@ -106,7 +112,7 @@ no_cgroup_left()
 {
 	local left
 	left=$(find /sys/fs/cgroup -maxdepth 3 -type d -name 'caisson-*' -printf '%f\n' 2>"$BATS_TEST_TMPDIR/find" |
-		sed 's/^caisson-//' | grep -Fx -f "$BATS_TEST_TMPDIR/ids") || return 0
+		sed -n 's/^caisson-//p' | grep -Fx -f "$BATS_TEST_TMPDIR/ids") || return 0
 	echo "cgroups: $left"
 	return 1
 }
@@ -147,7 +153,7 @@ each_step()
 	steps_of run --rm --name step -v /data busybox true
 	while read -r call n; do
 		killed_at "" "$call" "$n" run --rm --name "step-$call-$n" -v /data busybox true
-		find "$STORE/instances" -mindepth 1 -maxdepth 1 -printf '%f\n' >>"$BATS_TEST_TMPDIR/ids"
+		ids_now
 	done <"$BATS_TEST_TMPDIR/list"
 	unharmed
 }

@@ -5,7 +5,7 @@
 
 bats_require_minimum_version 1.5.0
 
-load engine/caisson
+load caisson
 
 setup_file()
 {

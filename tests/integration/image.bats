@@ -6,7 +6,7 @@
 # hostile archives try.
 
 bats_require_minimum_version 1.5.0
-load engine/caisson
+load caisson
 
 setup_file()
 {
