@@ -166,8 +166,14 @@ static json_t *build_user(const struct image_user *user, const gid_t *extra, siz
 {
 	json_t *groups = json_array();
 
+	/*
+	 * The own group, too: a process that takes on another one (by a set-group-ID program) would else be out of it,
+	 * and with that past a mode that gives the group less than others (CVE-2022-36109).
+	 */
+	(void)json_array_append_new(groups, json_integer(user->gid));
 	for (size_t i = 0; i < user->groups_count; i++)
-		(void)json_array_append_new(groups, json_integer(user->groups[i]));
+		if (user->groups[i] != user->gid)
+			(void)json_array_append_new(groups, json_integer(user->groups[i]));
 	for (size_t i = 0; i < extra_count; i++)
 		(void)json_array_append_new(groups, json_integer(extra[i]));
 	return json_pack("{s:I,s:I,s:o}", "uid", (json_int_t)user->uid, "gid", (json_int_t)user->gid, "additionalGids",

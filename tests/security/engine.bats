@@ -65,3 +65,80 @@ engine() {
 	[ ! -e "$STORE/pending/$id" ]
 	[ ! -e "$STORE/instances/$id" ]
 }
+
+@test "CVE-2022-23648: an image's volume that leads out brings nothing of the host's in" {
+	echo secret >"$WORK/secret"
+	mkdir -p "$WORK/tree/bin"
+	cp /bin/busybox "$WORK/tree/bin/busybox"
+	ln -s "$WORK" "$WORK/tree/link"
+	tar -C "$WORK/tree" -cf "$WORK/tree.tar" .
+	local path
+	for path in /link "/../../../../../../../../../$WORK" "/link/../../../$WORK"; do
+		run engine image import -c "VOLUME [\"$path\"]" "$WORK/tree.tar" volumes:1
+		[ "$status" -eq 0 ] || continue
+		run engine run --rm --network none volumes:1 /bin/busybox find / -xdev -name secret
+		[[ "$output" != *secret* ]]
+	done
+	[ -z "$(find "$STORE/volumes" -name secret)" ]
+}
+
+@test "CVE-2020-15257: no abstract socket of the engine's is in reach of who shares the host's network" {
+	engine run -d --name neighbour busybox sleep 1000
+	run engine run --rm --network host busybox cat /proc/net/unix
+	[ "$status" -eq 0 ]
+	[[ "$output" == Num* ]]
+	run ! grep -E "@.*(caisson|$STORE)" <<<"$output"
+}
+
+@test "CVE-2022-36109, CVE-2023-25173: a user has its own group and those that the image gives it, and no others" {
+	mkdir -p "$WORK/grouped/bin" "$WORK/grouped/etc"
+	cp /bin/busybox "$WORK/grouped/bin/"
+	echo 'app:x:1000:1000::/:/bin/sh' >"$WORK/grouped/etc/passwd"
+	printf 'app:x:1000:\nextra:x:2000:app\nother:x:3000:\n' >"$WORK/grouped/etc/group"
+	tar -C "$WORK/grouped" -cf "$WORK/grouped.tar" .
+	engine image import "$WORK/grouped.tar" grouped:1
+	run engine run --rm -u app grouped:1 /bin/busybox grep Groups: /proc/self/status
+	[ "$(tr -s '\t ' ' ' <<<"$output" | sed 's/ $//')" = "Groups: 1000 2000" ]
+	engine run -d --name grouped -u app grouped:1 /bin/busybox sleep 1000
+	run engine exec grouped /bin/busybox grep Groups: /proc/self/status
+	[ "$(tr -s '\t ' ' ' <<<"$output" | sed 's/ $//')" = "Groups: 1000 2000" ]
+	run engine exec -u 5:6 grouped /bin/busybox grep Groups: /proc/self/status
+	[ "$(tr -s '\t ' ' ' <<<"$output" | sed 's/ $//')" = "Groups: 6" ]
+}
+
+@test "CVE-2024-40635: a user beyond what a number can be is none, and never root" {
+	local user
+	for user in 4294967296 4294967295 -1 :1000 2147483648:4294967296 0x0 "1000:-1"; do
+		run engine run --rm -u "$user" busybox id -u
+		[ "$status" -eq 125 ] || [ "$output" != 0 ]
+	done
+}
+
+@test "CVE-2024-9676: users of an image are looked up in the image's own files, which are files" {
+	local kind
+	for kind in fifo link; do
+		rm -rf "$WORK/users"
+		mkdir -p "$WORK/users/bin" "$WORK/users/etc"
+		cp /bin/busybox "$WORK/users/bin/"
+		if [ $kind = fifo ]; then mkfifo "$WORK/users/etc/passwd"; else ln -s /etc/passwd "$WORK/users/etc/passwd"; fi
+		[ $kind = fifo ] || ln -sf "../../../../../../../../$WORK/host-passwd" "$WORK/users/etc/passwd"
+		echo 'stranger:x:0:0::/:/bin/sh' >"$WORK/host-passwd"
+		tar -C "$WORK/users" -cf "$WORK/users.tar" .
+		engine image import "$WORK/users.tar" "users:$kind"
+		run timeout 30 "$CAISSON" --root "$STORE" run --rm -u stranger "users:$kind" /bin/busybox id -u <"$WORK/nothing"
+		[ "$status" -eq 125 ]
+	done
+}
+
+@test "CVE-2023-25153: documents of an archive are bounded, whatever their size" {
+	mkdir -p "$WORK/large"
+	truncate -s 3G "$WORK/large/manifest.json"
+	tar -C "$WORK/large" -cf - --sparse manifest.json >"$WORK/large.tar"
+	(ulimit -v 1000000 && "$CAISSON" --root "$STORE" load -i "$WORK/large.tar" <"$WORK/nothing" >"$WORK/load.log" 2>&1) && false
+	grep -q 'larger than\|sparse' "$WORK/load.log"
+	head -c 50000000 /dev/zero >"$WORK/large/manifest.json"
+	tar -C "$WORK/large" -cf "$WORK/large.tar" manifest.json
+	run engine load -i "$WORK/large.tar"
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"larger than"* ]]
+}

@@ -286,6 +286,31 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	[ "$status" -eq 0 ]
 }
 
+@test "CVE-2023-25809: a runtime without privileges gives no host's cgroup to write to" {
+	rm "$BUNDLE/config.json"
+	(cd "$BUNDLE" && "$RT" spec --rootless)
+	# The hard case: no cgroup namespace, and whoever is root inside owns the host's cgroups.
+	config '.process.terminal=false | .linux.namespaces |= map(select(.type != "cgroup"))'
+	command_is /bin/sh -c 'for d in /sys/fs/cgroup /sys/fs/cgroup/*; do /bin/busybox mkdir $d/caisson-evil 2>/dev/null && echo made $d; done; echo tried'
+	run unshare --user --map-root-user --mount "$RT" --root "$BUNDLE/state" --rootless true run --bundle "$BUNDLE" "$ID" <"$WORK/nothing"
+	find /sys/fs/cgroup -maxdepth 2 -name caisson-evil -exec rmdir {} +
+	[ "$output" = tried ]
+}
+
+@test "CVE-2025-52565: a /dev/console that is a link takes no terminal to the host" {
+	# With the image's own /dev, not a fresh one.
+	config '.process.terminal=true | .mounts |= map(select(.destination | startswith("/dev") | not))'
+	echo untouched >"$HOST/file"
+	ln -s "$HOST/file" "$BUNDLE/rootfs/dev/console"
+	mkdir "$BUNDLE/rootfs/dev/pts"
+	ln -s "$HOST/file" "$BUNDLE/rootfs/dev/pts/0"
+	command_is /bin/sh -c 'cat /dev/console </dev/null; echo typed >/dev/console; echo typed >/dev/pts/0'
+	timeout 20 script -qec "'$RT' --root '$STATE' run --bundle '$BUNDLE' '$ID'" "$HOST/typescript" <"$WORK/nothing" >"$HOST/shown" || true
+	[ "$(cat "$HOST/file")" = untouched ]
+	run ! grep -q " $HOST/file " /proc/self/mountinfo
+	run ! grep -q untouched "$HOST/shown"
+}
+
 @test "CVE-2017-5226: nothing can be typed into the caller's terminal" {
 	command_is /bin/attack tiocsti
 	run script -qec "'$RT' --root '$STATE' run --bundle '$BUNDLE' '$ID'" "$HOST/typescript" <"$WORK/nothing"
