@@ -246,7 +246,8 @@ int process_set_user(uid_t uid, gid_t gid, const gid_t *groups, size_t groups_co
 	/* -1 means "leave it" to these calls: who asked for it would stay root. */
 	if (uid == (uid_t)-1 || gid == (gid_t)-1)
 		return error_set(err, EINVAL, "cannot become user %u, group %u: there is no such id", uid, gid);
-	if (syscall(SYS_setgroups, groups_count, groups) < 0 && (errno != EPERM || groups_count > 0))
+	if (groups_count != PROCESS_KEEP_GROUPS && syscall(SYS_setgroups, groups_count, groups) < 0 &&
+	    (errno != EPERM || groups_count > 0))
 		return error_errno(err, errno, "cannot set the additional groups");
 	if (syscall(SYS_setresgid, gid, gid, gid) < 0)
 		return error_errno(err, errno, "cannot become group %u", gid);

@@ -61,7 +61,8 @@ int process_set_keep_capabilities(bool keep);
 int process_set_securebits(unsigned long bits);
 
 /* Groups, then gid, then uid (real, effective and saved).  Where setgroups(2) is denied and there are no groups to
- * set, they are left as they are. */
+ * set, they are left as they are; so they are with PROCESS_KEEP_GROUPS for groups_count. */
+#define PROCESS_KEEP_GROUPS SIZE_MAX
 int process_set_user(uid_t uid, gid_t gid, const gid_t *groups, size_t groups_count, struct error *err);
 
 /*

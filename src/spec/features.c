@@ -94,6 +94,9 @@ static void write_annotations(struct writer *writer, const struct oci_features *
 	writer_close(writer, '}');
 }
 
+/* Annotations of a configuration that change what happens; see oci_spec_annotation()'s callers. */
+static const char *const meaningful_annotations[] = { "run.oci.keep_original_groups", NULL };
+
 char *oci_features_json(const struct oci_features *features)
 {
 	struct writer writer = { .indent = "    " };
@@ -107,6 +110,7 @@ char *oci_features_json(const struct oci_features *features)
 		writer_words(&writer, "mountOptions", features->mount_options);
 	write_linux(&writer, features);
 	write_annotations(&writer, features);
+	writer_words(&writer, "potentiallyUnsafeConfigAnnotations", meaningful_annotations);
 	writer_close(&writer, '}');
 	str_append(&writer.out, "\n");
 	json = str_take(&writer.out);

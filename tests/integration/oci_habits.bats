@@ -154,3 +154,16 @@ bind() { # FROM TO [OPTION...]
 	run -1 oci --cgroup-manager other run --bundle "$BUNDLE" "$ID"
 	[[ $output == *"invalid value \\\"other\\\" for --cgroup-manager"* ]]
 }
+
+@test "podman's keep-groups: the caller's groups stay, unless the configuration gives others" {
+	[ -n "$(command -v setpriv)" ] || skip "setpriv is missing"
+	args id -G
+	run -0 setpriv --groups 0,4242 "$RUNTIME" --root "$STATE" run "$ID" <"$WORK/nothing"
+	[ "$output" = 0 ]
+	config '.annotations = {"run.oci.keep_original_groups": "1"}'
+	run -0 setpriv --groups 0,4242 "$RUNTIME" --root "$STATE" run "$ID" <"$WORK/nothing"
+	[ "$output" = "0 4242" ]
+	config '.process.user.additionalGids = [77]'
+	run -0 setpriv --groups 0,4242 "$RUNTIME" --root "$STATE" run "$ID" <"$WORK/nothing"
+	[ "$output" = "0 77" ]
+}

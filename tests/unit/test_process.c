@@ -173,7 +173,8 @@ static int become_user(void)
 	CHECK(process_set_user((uid_t)-1, 1000, NULL, 0, &err) == -EINVAL);
 	CHECK(process_set_user(1000, (gid_t)-1, NULL, 0, &err) == -EINVAL);
 	CHECK(geteuid() == 0 && getegid() == 0);
-	CHECK(process_set_user(1000, 2000, groups, 2, &err) == 0);
+	CHECK(process_set_user(0, 0, groups, 2, &err) == 0);
+	CHECK(process_set_user(1000, 2000, NULL, PROCESS_KEEP_GROUPS, &err) == 0);
 	CHECK(getgroups(4, real) == 2 && real[0] == 10 && real[1] == 20);
 	CHECK(getresuid(&uid, &effective, &saved) == 0 && uid == 1000 && effective == 1000 && saved == 1000);
 	CHECK(getresgid(&gid, &effective, &saved) == 0 && gid == 2000 && effective == 2000 && saved == 2000);

@@ -196,8 +196,18 @@ int credentials_home(struct inside *inside, struct oci_process *process, struct 
 	return 0;
 }
 
-static int set_capabilities_and_user(const struct oci_process *process, struct error *err)
+/* What `podman run --group-add keep-groups` asks for, in crun's name: the caller's groups, which open files of the host
+ * to a rootless container that has no id for them. */
+static bool keeps_groups(const struct inside *inside)
 {
+	const char *value = oci_spec_annotation(inside->spec, "run.oci.keep_original_groups");
+
+	return value && strcmp(value, "1") == 0 && inside->process->user.additional_gids_count == 0;
+}
+
+static int set_capabilities_and_user(const struct inside *inside, struct error *err)
+{
+	const struct oci_process *process = inside->process;
 	struct capability_sets sets = {
 		/* The kernel refuses what is not permitted, the document wants no failure: create has warned. */
 		.effective = process->capabilities.effective & process->capabilities.permitted,
@@ -216,7 +226,8 @@ static int set_capabilities_and_user(const struct oci_process *process, struct e
 		ret = error_errno(err, errno, "cannot keep capabilities");
 	if (ret == 0)
 		ret = process_set_user(process->user.uid, process->user.gid, process->user.additional_gids,
-				       process->user.additional_gids_count, err);
+				       keeps_groups(inside) ? PROCESS_KEEP_GROUPS : process->user.additional_gids_count,
+				       err);
 	if (ret == 0)
 		ret = capability_apply(&sets, err);
 	if (ret == -EPERM) {
@@ -270,7 +281,7 @@ int credentials_final(struct inside *inside, int control, struct error *err)
 	if (ret == 0 && profile->set && !process->no_new_privileges)
 		ret = load_filter(&filter, control, err);
 	if (ret == 0)
-		ret = set_capabilities_and_user(process, err);
+		ret = set_capabilities_and_user(inside, err);
 	if (ret == 0 && process->no_new_privileges)
 		ret = process_set_no_new_privileges(err);
 	if (ret == 0 && profile->set && process->no_new_privileges)
