@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/mount.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -19,19 +21,22 @@
 
 #define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-bool selfexec_is_protected(void)
+static bool is_sealed(void)
 {
 	cleanup_close int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	struct statvfs fs;
-	int seals;
-
-	if (fd < 0)
-		return false;
-	if (fstatvfs(fd, &fs) == 0 && (fs.f_flag & ST_RDONLY))
-		return true;
 	/* -1, all bits, is the answer for files that cannot have seals; more seals than ours are fine. */
-	seals = fcntl(fd, F_GET_SEALS);
+	int seals = fd < 0 ? -1 : fcntl(fd, F_GET_SEALS);
+
 	return seals >= 0 && (seals & ALL_SEALS) == ALL_SEALS;
+}
+
+bool selfexec_is_protected(void)
+{
+	struct statfs fs;
+
+	if (statfs("/proc/self/exe", &fs) < 0)
+		return false;
+	return (fs.f_flags & ST_RDONLY) || (fs.f_type == TMPFS_MAGIC && is_sealed());
 }
 
 static int open_mount(void)

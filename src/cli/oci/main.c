@@ -130,15 +130,18 @@ static int open_log(struct oci *oci, struct error *err)
 
 /*
  * Commands that stand in a container with a foot must not be found there as a file that can be written to
- * (CVE-2019-5736).  Without privileges nobody could write to the binary through us.
+ * (CVE-2019-5736).  Without privileges nobody could write to the binary through us.  Before anything else, as all of it
+ * is done twice, and by the mere sight of the word: a container that is called "run" costs a start, no more.
  */
-static int protect(const struct command *command, char **argv, struct error *err)
+static int protect(char **argv, struct error *err)
 {
-	static int (*const exposed[])(struct cli *, int, char **) = { oci_create, oci_run, oci_exec, oci_restore };
+	static const char *const exposed[] = { "create", "run", "exec", "restore" };
 
-	for (size_t i = 0; i < sizeof(exposed) / sizeof(*exposed); i++) {
-		if (command->run == exposed[i])
-			return geteuid() == 0 ? selfexec_protect(argv, environ, err) : 0;
+	for (char **word = argv; *word; word++) {
+		for (size_t i = 0; i < sizeof(exposed) / sizeof(*exposed); i++) {
+			if (strcmp(*word, exposed[i]) == 0)
+				return geteuid() == 0 ? selfexec_protect(argv, environ, err) : 0;
+		}
 	}
 	return 0;
 }
@@ -238,24 +241,18 @@ int main(int argc, char **argv)
 			   .report = oci_report };
 	struct error err = ERROR_INIT;
 	enum cli_verdict verdict;
-	const struct command *command;
-	char **words, **original;
+	char **words;
 	int count, code;
 
-	/* Parsing moves the words about, but a program that executes itself again wants them as they were. */
-	original = calloc((size_t)argc + 1, sizeof(*original));
-	if (!original || argc < 1)
+	if (argc < 1)
 		return OCI_EXIT_ERROR;
-	memcpy(original, argv, (size_t)argc * sizeof(*original));
 	if (strrchr(argv[0], '/') && strcmp(strrchr(argv[0], '/') + 1, "runc") == 0)
 		oci.program = "runc";
 	(void)snprintf(cli.path, sizeof(cli.path), "%s", oci.program);
 
-	verdict = cli_parse_options(&cli, oci_globals, &oci, true, argc, argv, &words, &count);
-	command = verdict == CLI_GO && count > 0 ? find_command(words[0]) : NULL;
-	if (command && protect(command, original, &err) < 0)
+	if (protect(argv, &err) < 0)
 		return oci_fail(&oci, &err, OCI_EXIT_ERROR);
-	free(original);
+	verdict = cli_parse_options(&cli, oci_globals, &oci, true, argc, argv, &words, &count);
 	if (verdict != CLI_GO)
 		return verdict == CLI_DONE ? 0 : OCI_EXIT_ERROR;
 	if (open_log(&oci, &err) < 0 || choose_cgroup_manager(&oci, &err) < 0)
