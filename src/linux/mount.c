@@ -216,14 +216,22 @@ int mount_attach_at(int mount_fd, int dirfd, const char *path, struct error *err
 	return 0;
 }
 
+int mount_classic_at(const char *source, int dirfd, const char *path, const char *type, unsigned long flags,
+		     const char *data, struct error *err)
+{
+	char target[PATH_MAX];
+
+	if (snprintf(target, sizeof(target), "/proc/self/fd/%d%s%s", dirfd, *path ? "/" : "", path) >= PATH_MAX)
+		return error_errno(err, ENAMETOOLONG, "cannot mount onto %s", path);
+	if (mount(source, target, type, flags, data) < 0)
+		return error_errno(err, errno, "cannot mount %s", type ? type : source ? source : "with new flags");
+	return 0;
+}
+
 int mount_classic(const char *source, int target_fd, const char *type, unsigned long flags, const char *data,
 		  struct error *err)
 {
-	char target[FILE_FD_PATH_MAX];
-
-	if (mount(source, file_fd_path(target_fd, target), type, flags, data) < 0)
-		return error_errno(err, errno, "cannot mount %s", type ? type : source ? source : "with new flags");
-	return 0;
+	return mount_classic_at(source, target_fd, "", type, flags, data, err);
 }
 
 int mount_detach(int fd)

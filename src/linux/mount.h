@@ -82,6 +82,9 @@ int mount_attach_at(int mount_fd, int dirfd, const char *path, struct error *err
  */
 int mount_classic(const char *source, int target_fd, const char *type, unsigned long flags, const char *data,
 		  struct error *err);
+/* The same onto a path beneath dirfd that the caller trusts, every component of it. */
+int mount_classic_at(const char *source, int dirfd, const char *path, const char *type, unsigned long flags,
+		     const char *data, struct error *err);
 
 /* mount_setattr(2) on what is mounted at dirfd/path ("" for dirfd itself). */
 int mount_set_attributes(int dirfd, const char *path, uint64_t set, uint64_t clear, bool recursive, struct error *err);

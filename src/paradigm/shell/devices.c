@@ -345,13 +345,14 @@ static int make_all_listed(const struct inside *inside, int dev, struct error *e
 
 int devices_make(struct inside *inside, struct error *err)
 {
-	cleanup_close int dev = -1;
-	int ret;
+	cleanup_close int opened = -1;
+	int dev = inside->fresh[FRESH_DEV], ret;
 
 	/* Without a mount namespace the directory is the host's to furnish, like a /dev that was mounted in. */
 	if (inside->keeps_root || inside->dev_is_bound)
 		return 0;
-	dev = file_mkdir_in_root(inside->root_fd, "/dev", 0755, NULL);
+	if (dev < 0)
+		dev = opened = file_mkdir_in_root(inside->root_fd, "/dev", 0755, NULL);
 	if (dev < 0)
 		return error_errno(err, -dev, "cannot make /dev");
 	ret = make_all_listed(inside, dev, err);

@@ -266,6 +266,7 @@ int shell_exec(const struct shell_exec_options *options, pid_t *pid, int *consol
 		.process = &process,
 		.paradigm = options->paradigm,
 		.root_fd = -1,
+		.fresh = { -1, -1, -1 },
 		.procfs = procfs_open(err),
 		.console = -1,
 		.preserve_fds = options->preserve_fds,

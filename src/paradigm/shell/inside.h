@@ -13,6 +13,9 @@
 #include "linux/cgroup.h"
 #include "paradigm/shell/shell.h"
 
+/* See fresh.c. */
+enum { FRESH_PROC, FRESH_SYS, FRESH_DEV, FRESH_COUNT };
+
 struct inside {
 	const struct shell_options *options; /* NULL when a process is added to a running container */
 	const struct oci_spec *spec;
@@ -22,6 +25,7 @@ struct inside {
 	int procfs;   /* the host's /proc */
 	int root_fd;  /* the container's root mount */
 	int nodes;    /* a detached tmpfs with the devices that the parent made, or -1 */
+	int fresh[FRESH_COUNT]; /* roots of the container's own /proc, /sys, /dev; -1: none, or no longer ours alone */
 	int *sources; /* per mount of the specification: a detached mount that the parent opened, or -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
 	int doors_count;
@@ -70,6 +74,14 @@ int mounts_make_late(struct inside *inside, struct error *err);
 int mounts_open_sources(const struct shell_options *options, int **sources, struct error *err);
 /* Opens a mount point below the root, made if missing; O_PATH descriptor or -errno with words. */
 int mounts_open_target(const struct inside *inside, const char *path, bool directory, struct error *err);
+
+/* fresh.c */
+/* A file system of type was mounted at destination: if it is one of those, it is remembered. */
+void fresh_note(struct inside *inside, const char *type, const char *destination);
+/* Something that others may write to was mounted at destination, over a directory of a file system of kind magic. */
+void fresh_forget(struct inside *inside, const char *destination, long magic);
+/* If path lies in that file system and may be walked as it is: its root, and the path from there; else -1. */
+int fresh_find(const struct inside *inside, int which, const char *path, const char **rest);
 
 /* cgroup_mount.c */
 int cgroup_mount_make(struct inside *inside, const struct oci_mount *mount, struct error *err);

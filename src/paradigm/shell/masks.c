@@ -33,38 +33,71 @@ static int open_null(struct error *err)
 	return take_fd(&fd);
 }
 
+/* Where a path that is to be covered is: open below *dir when others may have a name in it, else walked from there. */
+struct place {
+	int dir, opened;
+	const char *rest; /* "": dir itself */
+};
+
+static void place_close(struct place *place)
+{
+	if (place->opened >= 0)
+		close(place->opened);
+}
+#define cleanup_place __attribute__((cleanup(place_close)))
+
+static int find_place(const struct inside *inside, const char *path, struct place *place)
+{
+	place->opened = -1;
+	place->dir = fresh_find(inside, FRESH_PROC, path, &place->rest);
+	if (place->dir < 0)
+		place->dir = fresh_find(inside, FRESH_SYS, path, &place->rest);
+	if (place->dir >= 0)
+		return 0;
+	place->rest = "";
+	place->dir = place->opened = file_open_in_root(inside->root_fd, path, O_PATH, 0);
+	return place->dir < 0 ? place->dir : 0;
+}
+
+static bool is_absent(int ret)
+{
+	return ret == -ENOENT || ret == -ENOTDIR;
+}
+
 /* A file takes the null device, a directory an empty tmpfs. */
 static int mask(const struct inside *inside, const char *path, int null, struct error *err)
 {
-	cleanup_close int target = file_open_in_root(inside->root_fd, path, O_PATH, 0);
+	cleanup_place struct place place;
 	char source[FILE_FD_PATH_MAX];
 	struct stat st;
+	int ret = find_place(inside, path, &place);
 
-	if (target == -ENOENT || target == -ENOTDIR)
-		return 0;
-	if (target < 0)
-		return error_errno(err, -target, "cannot open %s", path);
 	/* Asked first: a mount that fails costs ten times as much. */
-	if (fstat(target, &st) < 0)
-		return error_errno(err, errno, "cannot stat %s", path);
+	if (ret == 0 && fstatat(place.dir, place.rest, &st, AT_EMPTY_PATH) < 0)
+		ret = -errno;
+	if (is_absent(ret))
+		return 0;
+	if (ret < 0)
+		return error_errno(err, -ret, "cannot open %s", path);
 	if (S_ISDIR(st.st_mode))
-		return mount_classic("tmpfs", target, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0k",
-				     err);
-	return mount_classic(file_fd_path(null, source), target, NULL, MS_BIND, NULL, err);
+		return mount_classic_at("tmpfs", place.dir, place.rest, "tmpfs",
+					MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=0k", err);
+	return mount_classic_at(file_fd_path(null, source), place.dir, place.rest, NULL, MS_BIND, NULL, err);
 }
 
 /* The path's own tree, read-only, over itself.  One system call since Linux 6.15, two before. */
-static int clone_readonly(int target, struct error *err)
+static int clone_readonly(const struct place *place, struct error *err)
 {
 	struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
-	long fd = syscall(SYS_open_tree_attr, target, "",
-			  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
-			  sizeof(attributes));
+	unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE;
+	long fd = syscall(SYS_open_tree_attr, place->dir, place->rest, flags, &attributes, sizeof(attributes));
 	int ret;
 
 	if (fd >= 0)
 		return (int)fd;
-	fd = mount_clone(target, "", true, 0, err);
+	if (errno == ENOENT || errno == ENOTDIR)
+		return -errno;
+	fd = mount_clone(place->dir, place->rest, true, 0, err);
 	if (fd < 0)
 		return (int)fd;
 	ret = mount_set_attributes((int)fd, "", MOUNT_ATTR_RDONLY, 0, true, err);
@@ -77,15 +110,20 @@ static int clone_readonly(int target, struct error *err)
 
 static int make_readonly(const struct inside *inside, const char *path, struct error *err)
 {
-	cleanup_close int target = file_open_in_root(inside->root_fd, path, O_PATH, 0);
+	cleanup_place struct place place;
 	cleanup_close int tree = -1;
+	int ret = find_place(inside, path, &place);
 
-	if (target == -ENOENT || target == -ENOTDIR)
+	if (is_absent(ret))
 		return 0;
-	if (target < 0)
-		return error_errno(err, -target, "cannot open %s", path);
-	tree = clone_readonly(target, err);
-	return tree < 0 ? tree : mount_attach(tree, target, err);
+	if (ret < 0)
+		return error_errno(err, -ret, "cannot open %s", path);
+	tree = clone_readonly(&place, err);
+	if (is_absent(tree))
+		return 0;
+	if (tree < 0)
+		return tree;
+	return *place.rest ? mount_attach_at(tree, place.dir, place.rest, err) : mount_attach(tree, place.dir, err);
 }
 
 int masks_apply(const struct inside *inside, struct error *err)

@@ -101,14 +101,18 @@ static bool may_cover_proc(const char *path)
 	return false;
 }
 
-static int check_target(const struct oci_mount *mount, int target, struct error *err)
+/* Of a mount that others may write to. */
+static int check_target(struct inside *inside, const struct oci_mount *mount, int target, struct error *err)
 {
 	cleanup_free char *clean = path_clean(mount->destination);
 	struct statfs fs;
 
 	if (!clean)
 		return -ENOMEM;
-	if (fstatfs(target, &fs) < 0 || fs.f_type != PROC_SUPER_MAGIC || may_cover_proc(clean))
+	if (fstatfs(target, &fs) < 0)
+		return error_errno(err, errno, "cannot see what %s is on", mount->destination);
+	fresh_forget(inside, clean, fs.f_type);
+	if (fs.f_type != PROC_SUPER_MAGIC || may_cover_proc(clean))
 		return 0;
 	/* The mount point of /proc itself is the root of whatever was there before. */
 	if (strcmp(clean, "/proc") == 0)
@@ -197,7 +201,7 @@ static int mount_bind(struct inside *inside, size_t index, const struct mount_op
 				       : mounts_open_target(inside, mount->destination, S_ISDIR(st.st_mode), err);
 	if (target < 0)
 		return target;
-	ret = check_target(mount, target, err);
+	ret = check_target(inside, mount, target, err);
 	if (ret == 0)
 		ret = mount_apply(source, parsed, err);
 	return ret == 0 ? mount_attach(source, target, err) : ret;
@@ -224,6 +228,9 @@ static int mount_copyup(struct inside *inside, const struct oci_mount *mount, co
 
 	if (target < 0)
 		return target;
+	ret = check_target(inside, mount, target, err);
+	if (ret < 0)
+		return ret;
 	writable.flags &= ~(unsigned long)MS_RDONLY;
 	fs = mount_new(mount->type, mount->source, &writable, err);
 	if (fs < 0)
@@ -277,36 +284,66 @@ static int inherit_mode(char **data, int target, struct error *err)
 	return 0;
 }
 
+static bool is_one_of(const char *type, const char *const *list)
+{
+	while (*list && strcmp(*list, type) != 0)
+		list++;
+	return *list != NULL;
+}
+
+/* On a new directory in a /dev that is ours alone, nothing has to be looked up.  -ENOTDIR: this is another case. */
+static int mount_below_dev(const struct inside *inside, const struct oci_mount *mount, unsigned long flags,
+			   const char *data, struct error *err)
+{
+	const char *name, *source = mount->source ? mount->source : mount->type;
+	int dev = fresh_find(inside, FRESH_DEV, mount->destination, &name);
+
+	if (dev < 0 || strchr(name, '/') || mkdirat(dev, name, 0755) < 0)
+		return -ENOTDIR;
+	return mount_classic_at(source, dev, name, mount->type, flags, data, err);
+}
+
+static int mount_on_target(struct inside *inside, const struct oci_mount *mount, const struct mount_options *parsed,
+			   unsigned long flags, char **data, struct error *err)
+{
+	static const char *const plain[] = { "proc", "sysfs", NULL };
+	/* Nobody else has a name in a new one of these. */
+	static const char *const empty[] = { "proc", "sysfs", "tmpfs", "devpts", "mqueue", NULL };
+	bool is_plain = is_one_of(mount->type, plain);
+	int made = 0, ret = 0;
+	cleanup_close int target = is_plain ? open_plain_target(inside, mount, err)
+					    : open_target(inside, mount->destination, true, &made, err);
+
+	if (target < 0)
+		return target;
+	if (!is_one_of(mount->type, empty) || (!is_plain && str_starts(mount->destination, "/proc/")))
+		ret = check_target(inside, mount, target, err);
+	if (ret == 0 && !made && strcmp(mount->type, "tmpfs") == 0 && !has_option(*data, "mode="))
+		ret = inherit_mode(data, target, err);
+	if (ret < 0)
+		return ret;
+	ret = mount_classic(mount->source ? mount->source : mount->type, target, mount->type, flags, *data, err);
+	if (ret == -EPERM && strcmp(mount->type, "sysfs") == 0)
+		return mount_host_sys(target, parsed, err);
+	if (ret == 0)
+		fresh_note(inside, mount->type, mount->destination);
+	return ret;
+}
+
 static int mount_filesystem(struct inside *inside, const struct oci_mount *mount, struct mount_options *parsed,
 			    struct error *err)
 {
-	bool plain = strcmp(mount->type, "proc") == 0 || strcmp(mount->type, "sysfs") == 0;
 	cleanup_free char *data = data_with_label(inside, mount, parsed->data);
-	int made = 0;
-	cleanup_close int target = plain ? open_plain_target(inside, mount, err)
-					 : open_target(inside, mount->destination, true, &made, err);
 	cleanup_close int top = -1;
 	unsigned long flags = parsed->flags;
 	int ret;
 
-	if (target < 0)
-		return target;
-	if (!plain && str_starts(mount->destination, "/proc/")) {
-		ret = check_target(mount, target, err);
-		if (ret < 0)
-			return ret;
-	}
-	if (!made && strcmp(mount->type, "tmpfs") == 0 && !has_option(data, "mode=")) {
-		ret = inherit_mode(&data, target, err);
-		if (ret < 0)
-			return ret;
-	}
 	/* Device nodes are still to be made in a read-only /dev: devices.c closes it. */
 	if (strcmp(mount->destination, "/dev") == 0)
 		flags &= ~(unsigned long)MS_RDONLY;
-	ret = mount_classic(mount->source ? mount->source : mount->type, target, mount->type, flags, data, err);
-	if (ret == -EPERM && strcmp(mount->type, "sysfs") == 0)
-		return mount_host_sys(target, parsed, err);
+	ret = mount_below_dev(inside, mount, flags, data, err);
+	if (ret == -ENOTDIR)
+		ret = mount_on_target(inside, mount, parsed, flags, &data, err);
 	if (ret < 0 || !(parsed->propagation_count || parsed->recursive_set || parsed->recursive_cleared))
 		return ret;
 	top = file_open_in_root(inside->root_fd, mount->destination, O_PATH | O_DIRECTORY, 0);

@@ -75,6 +75,7 @@ static int prepare_inside(const struct shell_options *options, struct inside *in
 		.paradigm = options->paradigm,
 		.root_fd = -1,
 		.nodes = -1,
+		.fresh = { -1, -1, -1 },
 		.procfs = procfs_open(err),
 		.console = -1,
 		.preserve_fds = options->preserve_fds,
