@@ -62,6 +62,13 @@ int cgroup_host_read(struct cgroup_host *host, struct error *err);
 /* Fills in the caller's place in each hierarchy (/proc/self/cgroup), which only relative paths need. */
 int cgroup_host_read_own(struct cgroup_host *host, struct error *err);
 void cgroup_host_free(struct cgroup_host *host);
+/* Whether v2 alone is mounted where systemd mounts it: what cgroup_host_read() would find, for one system call. */
+bool cgroup_host_is_v2(void);
+
+/* What the child of a process that reads the host only after the fork has to know of it, as bytes for a message: how
+ * many, -E2BIG; and back again.  The caller's own places are not in it. */
+int cgroup_host_pack(const struct cgroup_host *host, char *bytes, size_t size);
+int cgroup_host_unpack(const char *bytes, size_t size, struct cgroup_host *host);
 
 /* The parsers behind them: text is a whole mountinfo or cgroup file.  Lines that make no sense are passed over. */
 int cgroup_host_parse_mounts(const char *text, struct cgroup_host *host, struct error *err);

@@ -276,15 +276,21 @@ int cgroup_host_parse_mounts(const char *text, struct cgroup_host *host, struct 
 	return 0;
 }
 
+bool cgroup_host_is_v2(void)
+{
+	struct statfs fs;
+
+	return statfs(DEFAULT_MOUNT, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
 int cgroup_host_read(struct cgroup_host *host, struct error *err)
 {
 	cleanup_free char *text = NULL;
-	struct statfs fs;
 	int ret;
 
 	*host = (struct cgroup_host){ .layout = CGROUP_V2 };
 	/* Where systemd has mounted v2 nothing else can be beside it: one call instead of a table that may be long. */
-	if (statfs(DEFAULT_MOUNT, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC) {
+	if (cgroup_host_is_v2()) {
 		host->hierarchies[0] = (struct cgroup_hierarchy){ .controllers = strdup(""),
 								  .mount = strdup(DEFAULT_MOUNT),
 								  .v2 = true };
@@ -296,6 +302,52 @@ int cgroup_host_read(struct cgroup_host *host, struct error *err)
 	}
 	ret = file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_FILE_MAX, &text, NULL, err);
 	return ret < 0 ? ret : cgroup_host_parse_mounts(text, host, err);
+}
+
+/* Of each hierarchy its controllers and its mount, each with its final NUL; v2's controllers are "". */
+int cgroup_host_pack(const struct cgroup_host *host, char *bytes, size_t size)
+{
+	size_t used = 0;
+
+	for (size_t i = 0; i < host->count; i++) {
+		const char *words[] = { host->hierarchies[i].controllers, host->hierarchies[i].mount };
+
+		for (size_t k = 0; k < 2; k++) {
+			size_t length = strlen(words[k]) + 1;
+
+			if (size - used < length)
+				return -E2BIG;
+			memcpy(bytes + used, words[k], length);
+			used += length;
+		}
+	}
+	return (int)used;
+}
+
+int cgroup_host_unpack(const char *bytes, size_t size, struct cgroup_host *host)
+{
+	const char *end = bytes + size;
+	int ret = 0;
+
+	*host = (struct cgroup_host){ .count = 0 };
+	while (ret == 0 && bytes < end) {
+		const char *controllers = bytes, *mount = controllers + strnlen(controllers, (size_t)(end - bytes)) + 1;
+		struct cgroup_hierarchy hierarchy = { .v2 = !*controllers };
+
+		if (mount >= end || end[-1])
+			ret = -EPROTO;
+		if (ret < 0)
+			break;
+		hierarchy.controllers = strdup(controllers);
+		hierarchy.mount = strdup(mount);
+		hierarchy.root = strdup("/");
+		ret = host_add(host, &hierarchy);
+		bytes = mount + strlen(mount) + 1;
+	}
+	if (ret < 0)
+		cgroup_host_free(host);
+	host->layout = layout_of(host);
+	return ret;
 }
 
 /* The path as it is below the mount point: without the part that is not mounted. */

@@ -36,6 +36,9 @@ struct creation {
 	struct runtime *runtime;
 	struct container *container;
 	struct runtime_create_options *options;
+	char *config; /* the text, owned */
+	size_t config_size;
+	bool config_written;
 	struct cgroup cgroup;
 	bool has_cgroup, joins_late;
 	struct shell shell;
@@ -82,7 +85,7 @@ static char *state_for_hooks(void *context, pid_t pid, const char *status)
 	return container_state_json(&shown, before_start(status), 0);
 }
 
-static int read_config(struct creation *creation, char **config, size_t *size, struct error *err)
+static int read_config(struct creation *creation, struct error *err)
 {
 	struct container *container = creation->container;
 	cleanup_free char *path = NULL;
@@ -100,12 +103,12 @@ static int read_config(struct creation *creation, char **config, size_t *size, s
 		free(container->bundle);
 		container->bundle = clean;
 	}
-	ret = file_read(AT_FDCWD, path, CONFIG_MAX, config, size, err);
+	ret = file_read(AT_FDCWD, path, CONFIG_MAX, &creation->config, &creation->config_size, err);
 	if (ret == -ENOENT)
 		return error_set(err, ENOENT,
 				 "JSON specification file %s not found; --bundle names its directory, `spec` makes one",
 				 path);
-	return ret < 0 ? ret : oci_spec_parse(*config, *size, &container->spec, err);
+	return ret < 0 ? ret : oci_spec_parse(creation->config, creation->config_size, &container->spec, err);
 }
 
 /* A terminal needs somebody who gets its other end. */
@@ -160,10 +163,9 @@ static int add_listen_fds(struct creation *creation, struct error *err)
 	return 0;
 }
 
-static int make_directory(struct creation *creation, const char *id, const char *config, size_t size, struct error *err)
+static int make_directory(struct creation *creation, const char *id, struct error *err)
 {
 	struct container parsed = *creation->container, *container = creation->container;
-	cleanup_close int fd = -1;
 	int ret = container_directory_make(creation->runtime, id, container, err);
 
 	/* The parts that were read before there was a directory. */
@@ -179,8 +181,21 @@ static int make_directory(struct creation *creation, const char *id, const char 
 		container->keyring = NULL;
 		return error_errno(err, ENOMEM, "cannot create container");
 	}
+	return 0;
+}
+
+/* Before there is a cgroup, which only it can tell the way to. */
+static int write_config(struct creation *creation, struct error *err)
+{
+	const struct container *container = creation->container;
+	cleanup_close int fd = -1;
+	int ret;
+
+	if (creation->config_written)
+		return 0;
+	creation->config_written = true;
 	fd = openat(container->dir_fd, "config.json", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	ret = fd < 0 ? -errno : file_write_all(fd, config, size);
+	ret = fd < 0 ? -errno : file_write_all(fd, creation->config, creation->config_size);
 	return ret < 0 ? error_errno(err, -ret, "cannot write %s/config.json", container->dir) : 0;
 }
 
@@ -189,8 +204,6 @@ int container_make_empty(struct runtime *runtime, const char *id, const char *bu
 {
 	struct runtime_create_options options = RUNTIME_CREATE_OPTIONS_INIT;
 	struct creation creation = { .runtime = runtime, .container = container, .options = &options };
-	cleanup_free char *config = NULL;
-	size_t size;
 	int ret;
 
 	options.bundle = bundle;
@@ -200,12 +213,17 @@ int container_make_empty(struct runtime *runtime, const char *id, const char *bu
 		      : error_set(err, EINVAL,
 				  "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
 	if (ret == 0)
-		ret = read_config(&creation, &config, &size, err);
+		ret = read_config(&creation, err);
 	/* Its terminal, if it had one, is in the image. */
 	container->spec.process.terminal = false;
 	if (ret == 0)
 		ret = complete(&creation, err);
-	return ret < 0 ? ret : make_directory(&creation, id, config, size, err);
+	if (ret == 0)
+		ret = make_directory(&creation, id, err);
+	if (ret == 0)
+		ret = write_config(&creation, err);
+	free(creation.config);
+	return ret;
 }
 
 /*
@@ -293,8 +311,17 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 {
 	static const char *const v2_tree[] = { "", NULL };
 	struct runtime *runtime = creation->runtime;
-	int ret = container_choose_cgroup(runtime, creation->container, err);
+	int ret;
 
+	/* The table of mounts, which tells where version 1 is, takes the kernel long to write. */
+	creation->cgroup.host = &runtime->cgroups;
+	if (!runtime->systemd_cgroup && !runtime->unified && !runtime->cgroups_read && !cgroup_host_is_v2()) {
+		creation->joins_late = true;
+		return 0;
+	}
+	ret = write_config(creation, err);
+	if (ret == 0)
+		ret = container_choose_cgroup(runtime, creation->container, err);
 	if (ret < 0 || runtime->cgroups.count == 0)
 		return ret;
 	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_V2)
@@ -306,7 +333,6 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 		creation->has_cgroup = ret == 0;
 		return ret;
 	}
-	creation->cgroup.host = &runtime->cgroups;
 	creation->cgroup.path = strdup(creation->container->cgroup_path);
 	return creation->cgroup.path ? 0 : error_errno(err, ENOMEM, "cannot name the cgroup");
 }
@@ -318,6 +344,12 @@ static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHI
 	int ret;
 
 	cgroup_close(&creation->cgroup);
+	creation->cgroup.host = &creation->runtime->cgroups;
+	if (!creation->container->cgroup_path) {
+		ret = container_choose_cgroup(creation->runtime, creation->container, err);
+		if (ret < 0 || creation->runtime->cgroups.count == 0)
+			return ret;
+	}
 	if (!creation->container->systemd_cgroup) {
 		ret = make_cgroup(creation, born_in_v2 ? 0 : CGROUP_CREATE_EXCLUSIVE, err);
 		return ret < 0 ? ret : cgroup_doors_open(&creation->cgroup, born_in_v2, doors, err);
@@ -372,6 +404,26 @@ static int prepare_state(struct creation *creation, struct error *err)
 	return container_prepare_state(container, err);
 }
 
+/* From here on others see a container. */
+static int publish(const struct creation *creation, struct error *err)
+{
+	const struct container *container = creation->container;
+	int ret = container_commit_state(container, err);
+
+	return ret == 0 && creation->options->pid_file
+		       ? container_write_pid_file(creation->options->pid_file, container->pid, err)
+		       : ret;
+}
+
+/* Nothing is left to be done for the child once its cgroup is made: it need not tell that it is ready, and wait. */
+static bool may_go_by_itself(const struct creation *creation)
+{
+	const struct oci_spec *spec = &creation->container->spec;
+
+	return creation->start_socket < 0 && creation->joins_late && !confines_late(creation) &&
+	       !spec->linux_.intel_rdt.set && shell_asks_nothing(spec);
+}
+
 static int spawn(struct creation *creation, struct shell_options *shell_options, struct error *err)
 {
 	struct runtime_create_options *options = creation->options;
@@ -401,19 +453,23 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 	ret = shell_spawn(shell_options, &creation->shell, err);
 	/* While the child mounts: its cgroup, which it waits for first, and most of the state. */
 	if (ret == 0)
+		ret = write_config(creation, err);
+	if (ret == 0)
 		ret = shell_join(&creation->shell, err);
 	if (ret == 0)
 		ret = prepare_state(creation, err);
+	if (ret == 0 && may_go_by_itself(creation)) {
+		ret = publish(creation, err);
+		return ret < 0 ? ret : shell_hand(&creation->shell, true, err);
+	}
+	if (ret == 0 && creation->joins_late && shell_asks_nothing(&container->spec))
+		ret = shell_hand(&creation->shell, false, err);
 	if (ret == 0)
 		ret = shell_prepare(&creation->shell, err);
 	/* With a stand-in the real child's pid is known only now. */
 	if (ret == 0 && (creation->shell.pid != container->pid || container->intel_rdt_path))
 		ret = prepare_state(creation, err);
-	if (ret == 0)
-		ret = container_commit_state(container, err);
-	if (ret == 0 && options->pid_file)
-		ret = container_write_pid_file(options->pid_file, container->pid, err);
-	return ret;
+	return ret < 0 ? ret : publish(creation, err);
 }
 
 /* Undoes what was made, in reverse; the error that brought us here stays. */
@@ -482,8 +538,6 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 				     .start_socket = -1,
 				     .seccomp_cache = -1 };
 	struct shell_options shell_options;
-	cleanup_free char *config = NULL;
-	size_t size;
 	int ret;
 
 	*container = (struct container){ .dir_fd = -1 };
@@ -492,7 +546,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		      : error_set(err, EINVAL,
 				  "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
 	if (ret == 0)
-		ret = read_config(&creation, &config, &size, err);
+		ret = read_config(&creation, err);
 	if (ret == 0)
 		ret = complete(&creation, err);
 	if (ret == 0)
@@ -538,6 +592,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		close(creation.start_socket);
 	if (creation.seccomp_cache >= 0)
 		close(creation.seccomp_cache);
+	free(creation.config);
 	return ret;
 }
 

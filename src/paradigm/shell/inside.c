@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -43,11 +44,11 @@ static int die_with_parent(int sync, struct error *err)
  * The parent may be gone as soon as it has said SYNC_GO, before we run again: its death must not kill us any more by
  * then.  Until it says so, the socket tells whether it died.
  */
-static int let_go(int sync, struct error *err)
+static int let_go(const struct inside *inside, struct error *err)
 {
 	if (prctl(PR_SET_PDEATHSIG, 0) < 0)
 		return error_errno(err, errno, "prctl(PR_SET_PDEATHSIG)");
-	return sync_ask(sync, SYNC_READY, 0, err);
+	return inside->released ? 0 : sync_ask(inside->sync, SYNC_READY, 0, err);
 }
 
 /* A new user namespace is nobody's until the parent has written its mappings; then its root is what we are. */
@@ -90,20 +91,40 @@ static int set_names_and_sysctls(struct inside *inside, struct error *err)
 	return 0;
 }
 
-/* The answer to SYNC_CGROUP: what the cgroup has become, with the doors as descriptors. */
+/* What the parent has found out and made since the fork. */
+static int read_place(struct inside *inside, const struct sync_cgroup *answer)
+{
+	struct cgroup *cgroup = inside->options->cgroup;
+	size_t length = strnlen(answer->place, answer->size) + 1;
+	int ret;
+
+	if (length > answer->size)
+		return -EPROTO;
+	ret = cgroup_host_unpack(answer->place + length, answer->size - length, &inside->cgroup_host);
+	if (ret < 0)
+		return ret;
+	cgroup->host = &inside->cgroup_host;
+	cgroup->path = strdup(answer->place);
+	cgroup->present = answer->present;
+	return cgroup->path ? 0 : -ENOMEM;
+}
+
+/* Its answer brings the doors as descriptors.  A child that has nothing else to ask gets it unasked. */
 static int receive_doors(struct inside *inside, struct error *err)
 {
 	struct sync_cgroup answer;
 	size_t count = CGROUP_HIERARCHIES_MAX;
-	int ret = sync_send(inside->sync, SYNC_CGROUP, 0, -1);
+	int ret = shell_asks_nothing(inside->spec) ? 0 : sync_send(inside->sync, SYNC_CGROUP, 0, -1);
 
 	if (ret == 0)
 		ret = fdpass_receive(inside->sync, inside->doors, &count, &answer, sizeof(answer), err);
-	if (ret != sizeof(answer))
+	if (ret < (int)offsetof(struct sync_cgroup, place) ||
+	    (size_t)ret != offsetof(struct sync_cgroup, place) + answer.size)
 		return error_set(err, EPIPE, "the creating process is gone");
-	inside->options->cgroup->present = answer.present;
+	inside->released = answer.released;
 	inside->doors_count = (int)count;
-	return 0;
+	ret = read_place(inside, &answer);
+	return ret < 0 ? error_errno(err, -ret, "cannot read where the cgroup is") : 0;
 }
 
 int inside_join_cgroup(struct inside *inside, struct error *err)
@@ -215,7 +236,7 @@ void inside_main(struct inside *inside)
 
 	if (die_with_parent(inside->sync, &error) < 0 || set_up(inside, &error) < 0 ||
 	    credentials_home(inside, process, &error) < 0 || find_program(inside, &program, &error) < 0 ||
-	    let_go(inside->sync, &error) < 0)
+	    let_go(inside, &error) < 0)
 		inside_fail(inside->sync, &error);
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		_exit(1);

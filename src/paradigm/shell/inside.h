@@ -26,10 +26,12 @@ struct inside {
 	int root_fd;  /* the container's root mount */
 	int nodes;    /* a detached tmpfs with the devices that the parent made, or -1 */
 	int fresh[FRESH_COUNT]; /* roots of the container's own /proc, /sys, /dev; -1: none, or no longer ours alone */
-	int *sources; /* per mount of the specification: a detached mount that the parent opened, or -1 */
+	int *sources;		/* per mount of the specification: a detached mount that the parent opened, or -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
 	int doors_count;
+	struct cgroup_host cgroup_host; /* as the parent told it */
 	bool cgroup_joined;
+	bool released;	   /* the parent has nothing left to say */
 	int joined;	   /* CLONE_NEW* of namespaces that a stand-in has joined already */
 	bool in_userns;	   /* new or joined: no device nodes, no host's privileges */
 	bool dev_is_bound; /* the configuration brings a /dev of its own */

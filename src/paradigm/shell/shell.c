@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,17 +264,60 @@ int shell_join(struct shell *shell, struct error *err)
 	return ret;
 }
 
-static int hand_doors(struct shell *shell, struct error *err)
+static int write_place(const struct cgroup *cgroup, struct sync_cgroup *answer)
 {
+	const char *path = cgroup->path ? cgroup->path : "";
+	size_t length = strlen(path) + 1;
+	int packed;
+
+	if (length > sizeof(answer->place))
+		return -E2BIG;
+	memcpy(answer->place, path, length);
+	packed = cgroup_host_pack(cgroup->host, answer->place + length, sizeof(answer->place) - length);
+	answer->size = (uint16_t)(length + (size_t)(packed < 0 ? 0 : packed));
+	return packed < 0 ? packed : 0;
+}
+
+static int hand_doors(struct shell *shell, bool release, struct error *err)
+{
+	const struct cgroup *cgroup = shell->options->cgroup;
 	struct sync_cgroup answer;
-	int ret = make_doors(shell, err);
+	int ret = make_doors(shell, err), count;
 
 	if (ret < 0)
 		return ret;
-	answer.present = shell->options->cgroup->present;
-	ret = fdpass_send(shell->sync, shell->doors, (size_t)shell->doors_count, &answer, sizeof(answer), err);
-	fds_close(shell->doors, (size_t)shell->doors_count);
+	answer.released = release;
+	answer.present = cgroup->present;
+	ret = write_place(cgroup, &answer);
+	if (ret < 0)
+		return error_errno(err, -ret, "cannot tell the container process its cgroup");
+	count = shell->doors_count;
 	shell->doors_count = 0;
+	ret = fdpass_send(shell->sync, shell->doors, (size_t)count, &answer,
+			  offsetof(struct sync_cgroup, place) + answer.size, err);
+	fds_close(shell->doors, (size_t)count);
+	return ret;
+}
+
+bool shell_asks_nothing(const struct oci_spec *spec)
+{
+	const struct oci_hooks *hooks = &spec->hooks;
+
+	return !namespaces_need_stand_in(&spec->linux_) && !spec->linux_.namespaces[OCI_NS_USER].set &&
+	       !spec->linux_.net_devices_count && !spec->process.terminal && !hooks->prestart.count &&
+	       !hooks->create_runtime.count && !hooks->create_container.count;
+}
+
+int shell_hand(struct shell *shell, bool release, struct error *err)
+{
+	int ret = hand_doors(shell, release, err);
+
+	/* A child that failed meanwhile has left its reason in the socket. */
+	if (ret == -EPIPE || ret == -ECONNRESET)
+		ret = 0;
+	if (ret < 0)
+		shell_abort(shell);
+	shell->released = ret == 0 && release;
 	return ret;
 }
 
@@ -318,7 +362,7 @@ int shell_prepare(struct shell *shell, struct error *err)
 				return 0;
 			break;
 		case SYNC_CGROUP:
-			ret = hand_doors(shell, err);
+			ret = hand_doors(shell, false, err);
 			break;
 		case SYNC_MAP:
 			ret = write_mappings(shell, err);
@@ -424,7 +468,7 @@ static int serve_to_the_end(int socket, int pidfd, pid_t pid, const struct oci_s
 int shell_release(struct shell *shell, struct error *err)
 {
 	const struct shell_options *options = shell->options;
-	int ret = sync_send(shell->sync, SYNC_GO, 0, -1);
+	int ret = shell->released ? 0 : sync_send(shell->sync, SYNC_GO, 0, -1);
 
 	if (ret < 0)
 		ret = silent_end(shell, err);

@@ -64,6 +64,7 @@ struct shell {
 	int console; /* the terminal's master if it is kept, owned; else -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
 	int doors_count; /* that join opened; -1 before it was called */
+	bool released;	 /* by shell_hand() */
 	bool confined;
 	int *mounts_before; /* see unmount.h; owned, or NULL */
 	struct netdevices *devices; /* that were moved to the child and come back if it is aborted; owned, or NULL */
@@ -75,6 +76,18 @@ int shell_spawn(const struct shell_options *options, struct shell *shell, struct
 
 /* Calls join, if there is one; shell_prepare() does it otherwise.  For callers that have more to do meanwhile. */
 int shell_join(struct shell *shell, struct error *err);
+
+/*
+ * Whether a container of this configuration needs nothing of its creator but the cgroup: no id mappings, no terminal,
+ * no hooks until it is created.
+ */
+bool shell_asks_nothing(const struct oci_spec *spec);
+
+/*
+ * For such a one only, after shell_join(): hands the cgroup to it.  release is for callers that have nothing left to
+ * do: the child goes on to its program at once, and shell_release() follows without shell_prepare().
+ */
+int shell_hand(struct shell *shell, bool release, struct error *err);
 
 /*
  * Serves the child (id mappings, prestart and createRuntime hooks) until everything is set up but the workload.  On

@@ -3,7 +3,9 @@
  * sync - the conversation between the shell's parent and its child.
  *
  * One SOCK_SEQPACKET socket pair; every message is one struct sync_message.
- * The child asks and waits for SYNC_GO; the parent never sends anything else.
+ * The child asks and waits for SYNC_GO; the parent never sends anything else,
+ * but for struct sync_cgroup, which comes unasked to a child that has nothing
+ * else to ask for (shell_asks_nothing()).
  * The end of the conversation is the child's execve(2), which closes the
  * socket, or a SYNC_ERROR.
  */
@@ -17,7 +19,7 @@
 
 enum sync_kind {
 	SYNC_ERROR = 1, /* the child failed: error; it exits */
-	SYNC_CGROUP,	/* it is to enter its cgroup; answered by a struct sync_cgroup */
+	SYNC_CGROUP,	/* it is about to enter its cgroup; answered by a struct sync_cgroup */
 	SYNC_MAP,	/* its user namespace needs id mappings */
 	SYNC_DEVICES,	/* its network namespace exists: network devices are to be moved there */
 	SYNC_HOOKS,	/* its namespaces exist: prestart and createRuntime hooks are due */
@@ -29,9 +31,12 @@ enum sync_kind {
 	SYNC_GO,	/* parent to child: go on */
 };
 
-/* The answer to SYNC_CGROUP; its descriptors are the doors to enter by. */
+/* The answer to SYNC_CGROUP; its descriptors are the doors to enter by.  Sent without the unused part of place. */
 struct sync_cgroup {
-	uint32_t present; /* see struct cgroup */
+	uint32_t present;  /* see struct cgroup */
+	uint16_t released; /* whether the child may go on to its program without another word */
+	uint16_t size;	   /* of place */
+	char place[12280]; /* its path, with the final NUL, then what cgroup_host_pack() says */
 };
 
 struct sync_message {
