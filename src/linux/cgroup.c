@@ -271,14 +271,19 @@ int cgroup_create(const struct cgroup_host *host, const char *path, const char *
 	return ret;
 }
 
+int cgroup_name(const struct cgroup_host *host, const char *path, struct cgroup *cgroup, struct error *err)
+{
+	*cgroup = CGROUP_INIT;
+	cgroup->host = host;
+	cgroup->present = host->count > 0 ? UINT32_MAX >> (32 - host->count) : 0;
+	return set_path(path, cgroup, err);
+}
+
 int cgroup_open(const struct cgroup_host *host, const char *path, struct cgroup *cgroup, struct error *err)
 {
 	char full[PATH_MAX];
-	int ret;
+	int ret = cgroup_name(host, path, cgroup, err);
 
-	*cgroup = CGROUP_INIT;
-	cgroup->host = host;
-	ret = set_path(path, cgroup, err);
 	if (ret < 0)
 		return ret;
 	/* One that is there is enough; for those after it, each use finds out by itself. */

@@ -97,6 +97,9 @@ int cgroup_create(const struct cgroup_host *host, const char *path, const char *
 /* Finds what is there: -ENOENT when no hierarchy has the path.  The path "/" is the root of each. */
 int cgroup_open(const struct cgroup_host *host, const char *path, struct cgroup *cgroup, struct error *err);
 
+/* The same without a look: as if every hierarchy had it. */
+int cgroup_name(const struct cgroup_host *host, const char *path, struct cgroup *cgroup, struct error *err);
+
 /* Frees the path and closes v2_dir; the directories stay. */
 void cgroup_close(struct cgroup *cgroup);
 

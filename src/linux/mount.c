@@ -241,20 +241,21 @@ int mount_detach(int fd)
 	return umount2(file_fd_path(fd, path), MNT_DETACH) < 0 ? -errno : 0;
 }
 
-int mount_pivot_root(int root_fd, struct error *err)
+int mount_pivot_root(int root_fd, bool shared, struct error *err)
 {
-	cleanup_close int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int ret;
+	cleanup_close int old = shared ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+	int ret = 0;
 
-	if (old < 0 || fchdir(root_fd) < 0)
+	if ((shared && old < 0) || fchdir(root_fd) < 0)
 		return error_errno(err, errno, "cannot enter the root file system");
 	/* The old root ends up on top of the new one, so no directory has to be found or made for it: pivot_root(2). */
 	if (syscall(SYS_pivot_root, ".", ".") < 0) {
 		(void)error_errno(err, errno, "cannot pivot_root");
 		return error_hint(err, "an initramfs as the root needs --no-pivot");
 	}
-	/* What is unmounted now must stay mounted on the host, where the old root may have shared peers. */
-	ret = mount_set_propagation(old, "", MS_SLAVE | MS_REC, err);
+	/* What is unmounted now must stay mounted on the host. */
+	if (shared)
+		ret = mount_set_propagation(old, "", MS_SLAVE | MS_REC, err);
 	if (ret < 0)
 		return ret;
 	if (umount2(".", MNT_DETACH) < 0)

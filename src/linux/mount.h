@@ -100,8 +100,9 @@ void mount_attributes(unsigned long flags, unsigned long cleared, uint64_t *set,
 /* Lazily unmounts the mount whose root is behind fd (by the caller's own /proc); -errno, no words. */
 int mount_detach(int fd);
 
-/* pivot_root(".", ".") into root_fd and away with the old root; the working directory is the new root afterwards. */
-int mount_pivot_root(int root_fd, struct error *err);
+/* pivot_root(".", ".") into root_fd and away with the old root; the working directory is the new root afterwards.
+ * shared: the old root may have peers on the host, and must be cut from them first. */
+int mount_pivot_root(int root_fd, bool shared, struct error *err);
 /*
  * Where pivot_root(2) cannot work (the root is an initramfs): root_fd, the root of a mount, is moved over "/" and
  * chroot(2)ed into.  The mounts outside stay reachable for the kernel's check whether a new procfs or sysfs would

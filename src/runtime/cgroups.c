@@ -209,8 +209,10 @@ void container_forget_cgroup(struct runtime *runtime, const struct container *co
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err)
 {
 	struct cgroup cgroup;
-	int ret = container->cgroup_path ? container_cgroup(runtime, container, &cgroup, err) : -ENOENT;
+	int ret = container->cgroup_path ? runtime_read_cgroups(runtime, err) : -ENOENT;
 
+	if (ret == 0)
+		ret = cgroup_name(&runtime->cgroups, container->cgroup_path, &cgroup, err);
 	if (container->cgroup_unit) {
 		int stopped = container_stop_scope(container, err);
 

@@ -358,7 +358,7 @@ static int pivot(int dir)
 	cleanup_close int root = root_with_marker(dir, &err);
 
 	CHECK(root >= 0);
-	CHECK(mount_pivot_root(root, &err) == 0);
+	CHECK(mount_pivot_root(root, true, &err) == 0);
 	CHECK(access("/marker", F_OK) == 0 && access("marker", F_OK) == 0);
 	CHECK(access("/usr", F_OK) < 0 && access("../usr", F_OK) < 0);
 	return 0;

@@ -83,6 +83,8 @@ int oci_run(struct cli *cli, int argc, char **argv)
 		close(attend.watched);
 	if (status < 0)
 		status = oci_fail(oci, &err, OCI_EXIT_ERROR);
+	else
+		instance.container.pid = 0; /* reaped: the number may be somebody else's by now */
 	if (!launch.keep && runtime_delete(&instance.runtime, &instance.container, true, &err) < 0)
 		(void)oci_fail(oci, &err, OCI_EXIT_ERROR);
 	return status;

@@ -22,7 +22,7 @@ struct inside {
 	const struct oci_process *process;
 	const struct paradigm *paradigm;
 	int sync;     /* socket to the parent */
-	int procfs;   /* the host's /proc */
+	int procfs;   /* the host's /proc; -1 if nothing is to be written there */
 	int root_fd;  /* the container's root mount */
 	int nodes;    /* a detached tmpfs with the devices that the parent made, or -1 */
 	int fresh[FRESH_COUNT]; /* roots of the container's own /proc, /sys, /dev; -1: none, or no longer ours alone */

@@ -7,6 +7,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -86,18 +88,17 @@ static int mask(const struct inside *inside, const char *path, int null, struct 
 }
 
 /* The path's own tree, read-only, over itself.  One system call since Linux 6.15, two before. */
-static int clone_readonly(const struct place *place, struct error *err)
+static int clone_readonly(int target, struct error *err)
 {
 	struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
-	unsigned int flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE;
-	long fd = syscall(SYS_open_tree_attr, place->dir, place->rest, flags, &attributes, sizeof(attributes));
+	long fd = syscall(SYS_open_tree_attr, target, "",
+			  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
+			  sizeof(attributes));
 	int ret;
 
 	if (fd >= 0)
 		return (int)fd;
-	if (errno == ENOENT || errno == ENOTDIR)
-		return -errno;
-	fd = mount_clone(place->dir, place->rest, true, 0, err);
+	fd = mount_clone(target, "", true, 0, err);
 	if (fd < 0)
 		return (int)fd;
 	ret = mount_set_attributes((int)fd, "", MOUNT_ATTR_RDONLY, 0, true, err);
@@ -106,6 +107,20 @@ static int clone_readonly(const struct place *place, struct error *err)
 		return ret;
 	}
 	return (int)fd;
+}
+
+/* The same where a path may be walked twice. */
+static int bind_readonly(const struct place *place, struct error *err)
+{
+	char source[PATH_MAX];
+	int ret;
+
+	if (snprintf(source, sizeof(source), "/proc/self/fd/%d/%s", place->dir, place->rest) >= PATH_MAX)
+		return error_errno(err, ENAMETOOLONG, "cannot bind %s", place->rest);
+	ret = mount_classic_at(source, place->dir, place->rest, NULL, MS_BIND | MS_REC, NULL, err);
+	if (ret == 0)
+		ret = mount_set_attributes(place->dir, place->rest, MOUNT_ATTR_RDONLY, 0, true, err);
+	return is_absent(ret) ? 0 : ret;
 }
 
 static int make_readonly(const struct inside *inside, const char *path, struct error *err)
@@ -118,12 +133,10 @@ static int make_readonly(const struct inside *inside, const char *path, struct e
 		return 0;
 	if (ret < 0)
 		return error_errno(err, -ret, "cannot open %s", path);
-	tree = clone_readonly(&place, err);
-	if (is_absent(tree))
-		return 0;
-	if (tree < 0)
-		return tree;
-	return *place.rest ? mount_attach_at(tree, place.dir, place.rest, err) : mount_attach(tree, place.dir, err);
+	if (*place.rest)
+		return bind_readonly(&place, err);
+	tree = clone_readonly(place.dir, err);
+	return tree < 0 ? tree : mount_attach(tree, place.dir, err);
 }
 
 int masks_apply(const struct inside *inside, struct error *err)

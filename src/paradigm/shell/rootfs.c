@@ -99,6 +99,7 @@ int rootfs_build(struct inside *inside, struct error *err)
 int rootfs_enter(struct inside *inside, struct error *err)
 {
 	const char *propagation = inside->spec->linux_.rootfs_propagation;
+	bool shared;
 	int ret;
 
 	if (inside->keeps_root) {
@@ -106,14 +107,14 @@ int rootfs_enter(struct inside *inside, struct error *err)
 			return error_errno(err, errno, "cannot change the root");
 		return 0;
 	}
+	shared = propagation && (mount_propagation_from_name(propagation) & MS_SHARED);
 	/* pivot_root(2) refuses a root that is shared; it becomes what it is to be afterwards. */
-	if (propagation && (mount_propagation_from_name(propagation) & MS_SHARED) &&
-	    mount_set_propagation(inside->root_fd, "", MS_PRIVATE, err) < 0)
+	if (shared && mount_set_propagation(inside->root_fd, "", MS_PRIVATE, err) < 0)
 		return error_wrap(err, "cannot prepare the root");
 	if (inside->options->no_pivot)
 		ret = mount_move_root(inside->root_fd, err);
 	else
-		ret = mount_pivot_root(inside->root_fd, err);
+		ret = mount_pivot_root(inside->root_fd, shared, err);
 	if (ret < 0)
 		return ret;
 	if (propagation && mount("", "/", NULL, mount_propagation_from_name(propagation), NULL) < 0)

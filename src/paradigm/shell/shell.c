@@ -64,6 +64,20 @@ static void stand_in(struct inside *inside, struct error *error)
 	_exit(0);
 }
 
+static bool is_label(const char *label)
+{
+	return label && *label;
+}
+
+/* Whether anything is to be written there. */
+static bool needs_procfs(const struct oci_spec *spec)
+{
+	const struct oci_process *process = &spec->process;
+
+	return spec->linux_.sysctl.count || spec->linux_.namespaces[OCI_NS_TIME].set || process->oom_score_adj.set ||
+	       is_label(process->apparmor_profile) || is_label(process->selinux_label);
+}
+
 static int prepare_inside(const struct shell_options *options, struct inside *inside, struct error *err)
 {
 	const struct oci_linux *linux_ = &options->spec->linux_;
@@ -77,7 +91,7 @@ static int prepare_inside(const struct shell_options *options, struct inside *in
 		.root_fd = -1,
 		.nodes = -1,
 		.fresh = { -1, -1, -1 },
-		.procfs = procfs_open(err),
+		.procfs = needs_procfs(options->spec) ? procfs_open(err) : -1,
 		.console = -1,
 		.preserve_fds = options->preserve_fds,
 		.seccomp_cache = options->seccomp_cache,
@@ -86,7 +100,7 @@ static int prepare_inside(const struct shell_options *options, struct inside *in
 		.keeps_root = !linux_->namespaces[OCI_NS_MOUNT].set,
 	};
 	memcpy(inside->stdio, options->stdio, sizeof(inside->stdio));
-	if (inside->procfs < 0)
+	if (inside->procfs < 0 && needs_procfs(options->spec))
 		return inside->procfs;
 	ret = devices_make_outside(options, &inside->nodes, err);
 	return ret == 0 ? mounts_open_sources(options, &inside->sources, err) : ret;
