@@ -42,7 +42,8 @@ struct creation {
 	struct cgroup cgroup;
 	bool has_cgroup, joins_late;
 	struct shell shell;
-	int start_socket, seccomp_cache;
+	int start_socket;
+	struct seccomp_filter filter;
 	bool spawned; /* or tried to */
 };
 
@@ -380,18 +381,6 @@ static int make_start_socket(struct creation *creation, struct error *err)
 	return 0;
 }
 
-static int open_seccomp_cache(struct creation *creation)
-{
-	cleanup_free char *path = NULL;
-
-	if (!creation->container->spec.linux_.seccomp.set)
-		return -1;
-	path = path_join(creation->runtime->root, ".seccomp");
-	if (!path || (mkdir(path, 0700) < 0 && errno != EEXIST))
-		return -1;
-	return open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-}
-
 static int prepare_state(struct creation *creation, struct error *err)
 {
 	struct container *container = creation->container;
@@ -444,7 +433,7 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 		.keep_console = options->keep_console,
 		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
 		.preserve_fds = options->preserve_fds,
-		.seccomp_cache = creation->seccomp_cache,
+		.filter = &creation->filter,
 		.no_pivot = options->no_pivot,
 		.keyring = container->keyring,
 		.state = state_for_hooks,
@@ -535,8 +524,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 				     .options = options,
 				     .cgroup = CGROUP_INIT,
 				     .shell = { .pidfd = -1, .sync = -1, .console = -1 },
-				     .start_socket = -1,
-				     .seccomp_cache = -1 };
+				     .start_socket = -1 };
 	struct shell_options shell_options;
 	int ret;
 
@@ -566,10 +554,11 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	if (ret == 0 && !run)
 		ret = make_start_socket(&creation, err);
 	if (ret == 0) {
-		creation.seccomp_cache = open_seccomp_cache(&creation);
 		creation.spawned = true;
-		ret = spawn(&creation, &shell_options, err);
+		ret = container_compile_seccomp(runtime, container, &creation.filter, err);
 	}
+	if (ret == 0)
+		ret = spawn(&creation, &shell_options, err);
 	if (ret == 0)
 		ret = shell_release(&creation.shell, err);
 	if (ret < 0 && creation.spawned)
@@ -590,8 +579,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	}
 	if (creation.start_socket >= 0)
 		close(creation.start_socket);
-	if (creation.seccomp_cache >= 0)
-		close(creation.seccomp_cache);
+	seccomp_filter_free(&creation.filter);
 	free(creation.config);
 	return ret;
 }

@@ -130,21 +130,11 @@ static int check_runs(struct runtime *runtime, struct container *container, bool
 	return 0;
 }
 
-static int open_seccomp_cache(const struct runtime *runtime, const struct container *container)
-{
-	cleanup_free char *path = NULL;
-
-	if (!container->spec.linux_.seccomp.set)
-		return -1;
-	path = path_join(runtime->root, ".seccomp");
-	return path ? open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
-}
-
 static int run(struct runtime *runtime, struct container *container, struct runtime_exec_options *options,
 	       struct places *places, pid_t *pid, struct error *err)
 {
 	cleanup_close int pidfd = container_open_init(container);
-	cleanup_close int cache = open_seccomp_cache(runtime, container);
+	struct seccomp_filter filter;
 	struct shell_exec_options exec = {
 		.spec = &container->spec,
 		.process = options->process,
@@ -157,7 +147,7 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 		.keep_console = options->keep_console,
 		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
 		.preserve_fds = options->preserve_fds,
-		.seccomp_cache = cache,
+		.filter = &filter,
 		.keyring = container->keyring,
 		.state = state_for_exec,
 		.confine = confine,
@@ -167,7 +157,10 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 
 	if (pidfd < 0)
 		return error_set(err, ESRCH, "cannot exec in a stopped container");
-	ret = shell_exec(&exec, pid, &options->console_fd_out, err);
+	ret = container_compile_seccomp(runtime, container, &filter, err);
+	if (ret == 0)
+		ret = shell_exec(&exec, pid, &options->console_fd_out, err);
+	seccomp_filter_free(&filter);
 	if (ret < 0)
 		(void)error_wrap(err, "unable to start container process");
 	return ret;

@@ -6,6 +6,7 @@
 #define CAISSON_RUNTIME_INTERNAL_H
 
 #include "paradigm/shell/resources.h"
+#include "paradigm/shell/seccomp.h"
 #include "runtime/runtime.h"
 
 enum { CONFIG_MAX = 8 << 20 }; /* bytes of a config.json */
@@ -38,6 +39,10 @@ void container_run_poststop(const struct runtime *runtime, const struct containe
 /* create.c: a container's directory with its configuration, locked, and nothing else of it. */
 int container_make_empty(struct runtime *runtime, const char *id, const char *bundle, struct container *container,
 			 struct error *err);
+
+/* seccomp.c: freed by seccomp_filter_free(); without a profile it is empty. */
+int container_compile_seccomp(const struct runtime *runtime, const struct container *container,
+			      struct seccomp_filter *filter, struct error *err);
 
 /* cgroups.c */
 /* Where the configuration wants the container's cgroup; sets cgroup_path (and cgroup_unit with systemd). */

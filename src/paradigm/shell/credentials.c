@@ -269,22 +269,19 @@ static int load_filter(const struct seccomp_filter *filter, int control, struct 
 int credentials_final(struct inside *inside, int control, struct error *err)
 {
 	const struct oci_process *process = inside->process;
-	const struct oci_seccomp *profile = &inside->spec->linux_.seccomp;
-	struct seccomp_filter filter = { 0 };
+	bool filtered = inside->spec->linux_.seccomp.set;
 	int ret = 0;
 
-	if (profile->set)
-		ret = seccomp_compile_cached(profile, inside->seccomp_cache, &filter, err);
 	if (process->user.umask.set)
 		umask((mode_t)process->user.umask.value);
 	/* Without no_new_privs loading a filter takes CAP_SYS_ADMIN, which is about to go. */
-	if (ret == 0 && profile->set && !process->no_new_privileges)
-		ret = load_filter(&filter, control, err);
+	if (ret == 0 && filtered && !process->no_new_privileges)
+		ret = load_filter(inside->filter, control, err);
 	if (ret == 0)
 		ret = set_capabilities_and_user(inside, err);
 	if (ret == 0 && process->no_new_privileges)
 		ret = process_set_no_new_privileges(err);
-	if (ret == 0 && profile->set && process->no_new_privileges)
-		ret = load_filter(&filter, control, err);
+	if (ret == 0 && filtered && process->no_new_privileges)
+		ret = load_filter(inside->filter, control, err);
 	return ret;
 }

@@ -270,7 +270,7 @@ int shell_exec(const struct shell_exec_options *options, pid_t *pid, int *consol
 		.procfs = procfs_open(err),
 		.console = -1,
 		.preserve_fds = options->preserve_fds,
-		.seccomp_cache = options->seccomp_cache,
+		.filter = options->filter,
 		.keyring = options->keyring,
 		.in_userns = options->spec->linux_.namespaces[OCI_NS_USER].set,
 	};

@@ -21,10 +21,10 @@ struct inside {
 	const struct oci_spec *spec;
 	const struct oci_process *process;
 	const struct paradigm *paradigm;
-	int sync;     /* socket to the parent */
-	int procfs;   /* the host's /proc; -1 if nothing is to be written there */
-	int root_fd;  /* the container's root mount */
-	int nodes;    /* a detached tmpfs with the devices that the parent made, or -1 */
+	int sync;		/* socket to the parent */
+	int procfs;		/* the host's /proc; -1 if nothing is to be written there */
+	int root_fd;		/* the container's root mount */
+	int nodes;		/* a detached tmpfs with the devices that the parent made, or -1 */
 	int fresh[FRESH_COUNT]; /* roots of the container's own /proc, /sys, /dev; -1: none, or no longer ours alone */
 	int *sources;		/* per mount of the specification: a detached mount that the parent opened, or -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
@@ -36,7 +36,8 @@ struct inside {
 	bool in_userns;	   /* new or joined: no device nodes, no host's privileges */
 	bool dev_is_bound; /* the configuration brings a /dev of its own */
 	int console;	   /* the terminal's other end; -1: none */
-	int preserve_fds, stdio[3], seccomp_cache;
+	int preserve_fds, stdio[3];
+	const struct seccomp_filter *filter;
 	const char *keyring; /* name of the session keyring; NULL: the caller's is kept */
 	bool keeps_root;     /* no mount namespace of its own */
 };

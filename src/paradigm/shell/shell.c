@@ -94,7 +94,7 @@ static int prepare_inside(const struct shell_options *options, struct inside *in
 		.procfs = needs_procfs(options->spec) ? procfs_open(err) : -1,
 		.console = -1,
 		.preserve_fds = options->preserve_fds,
-		.seccomp_cache = options->seccomp_cache,
+		.filter = options->filter,
 		.keyring = options->keyring,
 		.in_userns = linux_->namespaces[OCI_NS_USER].set,
 		.keeps_root = !linux_->namespaces[OCI_NS_MOUNT].set,

@@ -28,6 +28,8 @@
 /* The OCI state document for hooks and seccomp agents; fresh memory.  status is "creating", "created", ... */
 typedef char *shell_state_fn(void *context, pid_t pid, const char *status);
 
+struct seccomp_filter;
+
 struct shell_options { /* nothing in here is owned */
 	const struct oci_spec *spec;
 	const struct paradigm *paradigm;
@@ -50,7 +52,7 @@ struct shell_options { /* nothing in here is owned */
 	bool keep_console;	    /* the terminal's master is returned in struct shell instead */
 	int stdio[3];		    /* become 0, 1, 2; -1: inherited */
 	int preserve_fds;	    /* 3 .. 2 + preserve_fds stay open */
-	int seccomp_cache;	    /* directory descriptor, or -1 */
+	const struct seccomp_filter *filter; /* of the configuration's linux.seccomp */
 	bool no_pivot;
 	const char *keyring; /* session keyring, this container's alone; NULL: keep the caller's */
 	shell_state_fn *state;
@@ -123,7 +125,7 @@ struct shell_exec_options {
 	bool keep_console;
 	int stdio[3];
 	int preserve_fds;
-	int seccomp_cache;
+	const struct seccomp_filter *filter;
 	const char *keyring; /* the container's session keyring; NULL: keep the caller's */
 	shell_state_fn *state;
 	/* As in struct shell_options. */
