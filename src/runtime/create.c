@@ -541,7 +541,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		ret = add_listen_fds(&creation, err);
 	if (ret == 0) {
 		warn_of_capabilities(&creation);
-		ret = make_directory(&creation, id, config, size, err);
+		ret = make_directory(&creation, id, err);
 	}
 	if (ret == 0)
 		ret = plan_cgroup(&creation, err);
