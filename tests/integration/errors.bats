@@ -6,7 +6,7 @@
 # tell what to do next, and without colours.
 
 bats_require_minimum_version 1.5.0
-load engine/caisson
+load caisson
 
 setup_file()
 {
