@@ -4,11 +4,13 @@
  * types/events.go): names, order, and what is left out while it is 0 are part
  * of what readers know.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "runtime/internal.h"
 #include "runtime/members.h"
 
@@ -78,6 +80,50 @@ static void list(struct members *members, const struct source *source, const cha
 	str_append(members->out, "]");
 }
 
+/* "some avg10=0.12 avg60=0.00 avg300=0.00 total=4711": the numbers as Go prints them, without zeros at the end. */
+static bool write_pressure_line(struct members *members, const char *name, const char *text)
+{
+	static const char *const keys[] = { "avg10", "avg60", "avg300", "total" };
+	const char *line = strstr(text, name);
+
+	if (!line)
+		return false;
+	member_name(members, name);
+	open_object(members);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
+		char key[16];
+		const char *at;
+
+		(void)snprintf(key, sizeof(key), " %s=", keys[i]);
+		at = strstr(line, key);
+		member_name(members, keys[i]);
+		if (i == 3)
+			str_printf(members->out, "%" PRIu64, at ? (uint64_t)strtoull(at + strlen(key), NULL, 10) : 0);
+		else
+			str_printf(members->out, "%g", at ? strtod(at + strlen(key), NULL) : 0.0);
+	}
+	close_object(members);
+	return true;
+}
+
+/* How long tasks waited for it: only the v2 tree tells, and only where the kernel counts
+ * (Documentation/accounting/psi).
+ */
+static void write_pressure(struct members *members, const struct source *source, const char *file)
+{
+	cleanup_free char *text = NULL;
+
+	if (cgroup_read(source->cgroup, "", file, &text, NULL) < 0 || !strstr(text, "some "))
+		return;
+	member_name(members, "psi");
+	open_object(members);
+	(void)write_pressure_line(members, "some", text);
+	/* A cgroup's CPU has no "full" before Linux 5.13. */
+	if (!write_pressure_line(members, "full", text))
+		(void)write_pressure_line(members, "full", "full ");
+	close_object(members);
+}
+
 static void write_cpu(struct members *members, const struct source *source, const struct cgroup_stats *stats)
 {
 	member_name(members, "cpu");
@@ -98,6 +144,7 @@ static void write_cpu(struct members *members, const struct source *source, cons
 	if_any(members, "throttledPeriods", stats->cpu_throttled_periods);
 	if_any(members, "throttledTime", stats->cpu_throttled);
 	close_object(members);
+	write_pressure(members, source, "cpu.pressure");
 	close_object(members);
 }
 
@@ -197,6 +244,7 @@ static void write_memory(struct members *members, const struct source *source)
 		write_v1_entry(members, source, "kernelTCP", "kmem.tcp.");
 	}
 	write_raw_memory(members, source);
+	write_pressure(members, source, "memory.pressure");
 	close_object(members);
 }
 
@@ -273,6 +321,62 @@ static void write_block(struct members *members, const struct source *source)
 	write_block_list(members, source, "ioServiceBytesRecursive", "blkio.throttle.io_service_bytes_recursive",
 			 bytes);
 	write_block_list(members, source, "ioServicedRecursive", "blkio.throttle.io_serviced_recursive", counts);
+	write_pressure(members, source, "io.pressure");
+	close_object(members);
+}
+
+/* "hugepages-2048kB" -> "2MB", as the controller's files have it. */
+static bool page_size_name(const char *directory, char name[static 32])
+{
+	static const char *const units[] = { "KB", "MB", "GB" };
+	unsigned long long size;
+	size_t unit = 0;
+	char *end;
+
+	if (!str_starts(directory, "hugepages-"))
+		return false;
+	size = strtoull(directory + strlen("hugepages-"), &end, 10);
+	if (size == 0 || strcmp(end, "kB") != 0)
+		return false;
+	for (; size >= 1024 && unit < 2; unit++)
+		size /= 1024;
+	(void)snprintf(name, 32, "%llu%s", size, units[unit]);
+	return true;
+}
+
+static void write_huge_page(struct members *members, const struct source *source, const char *size)
+{
+	bool v1 = !source->v2 && cgroup_host_find(source->cgroup->host, "hugetlb") >= 0;
+	struct source huge = { .cgroup = source->cgroup, .v2 = !v1 };
+	uint64_t usage = 0;
+	char file[80];
+
+	(void)snprintf(file, sizeof(file), "hugetlb.%s.%s", size, v1 ? "usage_in_bytes" : "current");
+	if (cgroup_read_u64(source->cgroup, v1 ? "hugetlb" : "", file, &usage, NULL) < 0)
+		return;
+	member_name(members, size);
+	open_object(members);
+	if_any(members, "usage", usage);
+	(void)snprintf(file, sizeof(file), "hugetlb.%s.max_usage_in_bytes", size);
+	if_any(members, "max", v1 ? read_number(&huge, "hugetlb", file) : 0);
+	(void)snprintf(file, sizeof(file), "hugetlb.%s.%s", size, v1 ? "failcnt" : "events");
+	member_number(members, "failcnt", v1 ? read_number(&huge, "hugetlb", file) : read_key(&huge, "", file, "max"));
+	close_object(members);
+}
+
+/* Nothing where the container is not in the controller's hierarchy: it joins it when it is limited there. */
+static void write_hugetlb(struct members *members, const struct source *source)
+{
+	cleanup_closedir DIR *sizes = opendir("/sys/kernel/mm/hugepages");
+	struct dirent *entry;
+	char name[32];
+
+	member_name(members, "hugetlb");
+	open_object(members);
+	while (sizes && (entry = readdir(sizes))) {
+		if (page_size_name(entry->d_name, name))
+			write_huge_page(members, source, name);
+	}
 	close_object(members);
 }
 
@@ -296,8 +400,7 @@ int container_stats_json(struct runtime *runtime, struct container *container, c
 		write_memory(&members, &source);
 		write_pids(&members, &stats);
 		write_block(&members, &source);
-		member_name(&members, "hugetlb");
-		str_append(&text, "{}");
+		write_hugetlb(&members, &source);
 		member_name(&members, "intel_rdt");
 		str_append(&text, "{}");
 		member_name(&members, "network_interfaces");

@@ -66,6 +66,24 @@ limit() {
 	[ "$(jq '.data.cpu.usage.total > 0' <<<"$output")" = true ]
 }
 
+# The runtime where it sees cgroup v2 alone.
+on_v2() {
+	unshare --mount --propagation private sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 99; exec "$@"' sh \
+		"$RUNTIME" --root "$STATE" "$@" <"$WORK/nothing"
+}
+
+@test "events --stats counts huge pages and pressure where the kernel does" {
+	config --arg path "/$ID" '.linux.cgroupsPath = $path | .linux.resources = {hugepageLimits: [{pageSize: "2MB", limit: 4194304}]}'
+	on_v2 run --detach "$ID" >"$BUNDLE/output" 2>&1 || skip "no huge pages are counted here: $(tail -n 1 "$BUNDLE/output")"
+	run -0 on_v2 events --stats "$ID"
+	[ "$(jq -c '.data.hugetlb."2MB"' <<<"$output")" = '{"failcnt":0}' ]
+	[ -e /proc/pressure/cpu ] || skip "this kernel counts no pressure"
+	[ "$(jq -c '.data.cpu.psi | keys_unsorted' <<<"$output")" = '["some","full"]' ]
+	[ "$(jq -c '.data.cpu.psi.some | keys_unsorted' <<<"$output")" = '["avg10","avg60","avg300","total"]' ]
+	[ "$(jq '[.data.memory.psi.full.avg10, .data.blkio.psi.some.total] | map(type == "number") | all' <<<"$output")" = true ]
+	run -0 on_v2 delete --force "$ID"
+}
+
 @test "events goes on at the interval until the container ends" {
 	oci_start "$ID"
 	oci events --interval 100ms "$ID" >events.log 2>&1 &
