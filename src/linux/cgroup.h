@@ -145,7 +145,8 @@ int cgroup_frozen(const struct cgroup *cgroup, bool *frozen, struct error *err);
 /* All processes in it and below, each once, in the caller's pid namespace; the caller frees *pids. */
 int cgroup_procs(const struct cgroup *cgroup, pid_t **pids, size_t *count, struct error *err);
 
-/* Signals every process in it and below, until none is missed (SIGKILL: cgroup.kill where there is one). */
+/* Signals every process in it and below, each once; with SIGKILL until none is left (cgroup.kill where there is one).
+ */
 int cgroup_kill(const struct cgroup *cgroup, int signal, struct error *err);
 
 /* Removes the directories, children included (deepest first); retries EBUSY for a second while processes are dying.

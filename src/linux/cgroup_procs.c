@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -162,10 +163,40 @@ static size_t signal_new(const struct cgroup_pids *now, const struct cgroup_pids
 }
 
 /*
- * Passes until one finds nobody new: a process that was signalled may have forked before.  Who forks faster than that
- * is frozen for the rest.
+ * What a process may answer with a fork: all that are there stand still meanwhile, so that each gets it, and nobody who
+ * was born of the answer.  Unless we were among them: then nobody would let them go.
  */
-static int signal_all(const struct cgroup *cgroup, int signal, struct error *err)
+static int signal_once(const struct cgroup *cgroup, int signal, struct error *err)
+{
+	struct cgroup_pids nobody = { .items = NULL }, now = { .items = NULL };
+	bool frozen = true, ours = false;
+	pid_t own = getpid();
+	int ret = list_pids(cgroup, &now, err);
+
+	for (size_t i = 0; ret == 0 && i < now.count; i++)
+		ours |= now.items[i] == own;
+	/* One that is frozen already stays so: it gets the signal when it goes on. */
+	if (ret == 0 && !ours && cgroup_frozen(cgroup, &frozen, NULL) == 0 && !frozen &&
+	    cgroup_freeze(cgroup, true, NULL) == 0) {
+		free(now.items);
+		now = nobody;
+		ret = list_pids(cgroup, &now, err);
+	} else {
+		frozen = true;
+	}
+	if (ret == 0)
+		(void)signal_new(&now, &nobody, signal);
+	if (!frozen)
+		(void)cgroup_freeze(cgroup, false, NULL);
+	free(now.items);
+	return ret == -ENOENT ? 0 : ret;
+}
+
+/*
+ * Passes until one finds nobody new: a process that was killed may have forked before.  Who forks faster than that is
+ * frozen for the rest.
+ */
+static int kill_all(const struct cgroup *cgroup, struct error *err)
 {
 	struct cgroup_pids before = { .items = NULL }, now = { .items = NULL };
 	bool frozen = false;
@@ -176,7 +207,7 @@ static int signal_all(const struct cgroup *cgroup, int signal, struct error *err
 			frozen = cgroup_freeze(cgroup, true, NULL) == 0;
 		now = (struct cgroup_pids){ .items = NULL };
 		ret = list_pids(cgroup, &now, err);
-		if (ret < 0 || signal_new(&now, &before, signal) == 0)
+		if (ret < 0 || signal_new(&now, &before, SIGKILL) == 0)
 			break;
 		free(before.items);
 		before = now;
@@ -195,12 +226,14 @@ int cgroup_kill(const struct cgroup *cgroup, int signal, struct error *err)
 
 	if (!*cgroup->path)
 		return error_set(err, EINVAL, "cannot signal everything in the root cgroup");
-	if (signal == SIGKILL && v2 >= 0 && cgroup_has(cgroup, (size_t)v2))
+	if (signal != SIGKILL)
+		return signal_once(cgroup, signal, err);
+	if (v2 >= 0 && cgroup_has(cgroup, (size_t)v2))
 		ret = cgroup_file_write(cgroup, (size_t)v2, "cgroup.kill", "1", NULL);
 	if (ret < 0)
-		ret = signal_all(cgroup, signal, err);
+		ret = kill_all(cgroup, err);
 	/* Who sits in the v1 freezer does not even die before it is thawed; in v2's it does. */
-	if (signal == SIGKILL && freezer >= 0 && cgroup_has(cgroup, (size_t)freezer))
+	if (freezer >= 0 && cgroup_has(cgroup, (size_t)freezer))
 		(void)cgroup_file_write(cgroup, (size_t)freezer, "freezer.state", "THAWED", NULL);
 	return ret;
 }

@@ -338,6 +338,22 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 	return creation->cgroup.path ? 0 : error_errno(err, ENOMEM, "cannot name the cgroup");
 }
 
+/* Of v1's hierarchies systemd manages some; the freezer and cpuset, for two, are not among them. */
+static int join_others(struct creation *creation, pid_t pid, struct error *err)
+{
+	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
+	const struct container *container = creation->container;
+	int ret;
+
+	if (creation->runtime->cgroups.layout == CGROUP_V2)
+		return 0;
+	container_controllers(creation->runtime, &container->spec.linux_.resources, controllers);
+	cgroup_close(&creation->cgroup);
+	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, 0,
+			    creation->runtime->rootless, &creation->cgroup, err);
+	return ret < 0 ? ret : cgroup_attach(&creation->cgroup, pid, err);
+}
+
 static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHIES_MAX], struct error *err)
 {
 	struct creation *creation = context;
@@ -363,7 +379,8 @@ static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHI
 	if (!creation->container->cgroup_path)
 		return error_errno(err, ENOMEM, "cannot name the cgroup");
 	creation->has_cgroup = true;
-	return apply_resources(creation, err);
+	ret = join_others(creation, pid, err);
+	return ret < 0 ? ret : apply_resources(creation, err);
 }
 
 /* The socket that `start` connects to; bound by the directory's descriptor, as a path may be too long for an address.

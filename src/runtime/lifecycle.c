@@ -34,12 +34,25 @@ int container_open_init(const struct container *container)
 	return pidfd;
 }
 
+/* With a pid namespace of its own the others die with process 1; without, they would be left. */
+static bool has_own_pids(const struct container *container)
+{
+	const struct oci_namespace *pids = &container->spec.linux_.namespaces[OCI_NS_PID];
+
+	return pids->set && !pids->path;
+}
+
 int runtime_kill(struct runtime *runtime, struct container *container, int signal, bool all, struct error *err)
 {
 	cleanup_close int pidfd = container_open_init(container);
 	struct cgroup cgroup;
 	int ret;
 
+	if (signal == SIGKILL && !all && pidfd >= 0 && !has_own_pids(container) &&
+	    container_cgroup(runtime, container, &cgroup, NULL) == 0) {
+		(void)cgroup_kill(&cgroup, signal, NULL);
+		cgroup_close(&cgroup);
+	}
 	if (all) {
 		ret = container_cgroup(runtime, container, &cgroup, err);
 		if (ret < 0)

@@ -293,7 +293,7 @@ int runtime_list(struct runtime *runtime, char ***ids, size_t *count, struct err
 		cleanup_free char *state = NULL;
 		char **grown;
 
-		if (!container_id_is_valid(entry->d_name) || entry->d_name[0] == '.')
+		if (!container_id_is_valid(entry->d_name))
 			continue;
 		state = path_join(entry->d_name, "state.json");
 		if (!state || faccessat(dirfd(dir), state, F_OK, 0) < 0)

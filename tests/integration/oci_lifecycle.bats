@@ -84,6 +84,40 @@ teardown() { oci_teardown; }
 	wait_for processes 0
 }
 
+@test "kill --all with another signal reaches each process once" {
+	config '.linux.namespaces |= map(select(.type != "pid"))'
+	args sh -c 'trap "echo one" TERM; (trap "echo two" TERM; while :; do sleep 0.1; done) & while :; do sleep 0.1; done'
+	oci run "$ID" >"$BUNDLE/output" 2>&1 <"$WORK/nothing" &
+	wait_for is "$ID" running
+	processes() { [ "$(oci ps --format json "$ID" | jq length)" -ge "$1" ]; }
+	wait_for processes 4
+	oci kill --all "$ID" TERM
+	said() { [ "$(grep -c . "$BUNDLE/output")" -ge 2 ]; }
+	wait_for said
+	[ "$(grep -v Terminated "$BUNDLE/output" | sort | tr '\n' ' ')" = "one two " ]
+	is "$ID" running
+}
+
+@test "kill KILL leaves nobody where there is no pid namespace" {
+	config '.linux.namespaces |= map(select(.type != "pid"))'
+	args sh -c 'sleep 1000 & sleep 1000 & wait'
+	oci_start "$ID"
+	processes() { [ "$(oci ps --format json "$ID" | jq length)" = "$1" ]; }
+	wait_for processes 3
+	oci kill "$ID" KILL
+	wait_for processes 0
+}
+
+@test "a container may be called as the runtime's own files once were" {
+	config '.linux.seccomp = {defaultAction: "SCMP_ACT_ALLOW"}'
+	oci_start "$ID-filter" # makes the cache of filters
+	oci_start .seccomp
+	[[ "$(oci list -q)" == *.seccomp* ]]
+	is .seccomp running
+	run -0 oci delete --force .seccomp
+	[ ! -e "$STATE/.seccomp" ]
+}
+
 @test "delete refuses a running container, unless forced" {
 	oci_start "$ID"
 	run -1 oci delete "$ID"

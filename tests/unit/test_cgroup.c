@@ -445,6 +445,67 @@ static void test_signal_tree(void **state)
 	cgroup_close(&child);
 }
 
+/* For a while; then that many must be there, and no more. */
+static void wait_for_processes(const struct cgroup *cgroup, size_t wanted)
+{
+	struct error err = ERROR_INIT;
+	size_t count = 0;
+
+	for (int tries = 0; tries < 500; tries++) {
+		cleanup_free pid_t *pids = NULL;
+
+		assert_ok(cgroup_procs(cgroup, &pids, &count, &err), &err);
+		if (count >= wanted)
+			break;
+		(void)usleep(10000);
+	}
+	(void)usleep(20000);
+	{
+		cleanup_free pid_t *pids = NULL;
+
+		assert_ok(cgroup_procs(cgroup, &pids, &count, &err), &err);
+	}
+	assert_int_equal(count, wanted);
+}
+
+static void answer_by_fork(int signal)
+{
+	(void)signal;
+	(void)fork();
+}
+
+/* A process that answers the signal by a fork, whose child would, too. */
+static void test_signal_once(void **state)
+{
+	struct fixture *fixture = *state;
+	struct sigaction action = { .sa_handler = answer_by_fork }, saved;
+	struct cgroup cgroup;
+	struct error err = ERROR_INIT;
+	bool frozen = false;
+	pid_t pid;
+
+	need_cgroups(fixture);
+	create(fixture, "once", SOME, &cgroup);
+	assert_int_equal(sigaction(SIGUSR1, &action, &saved), 0);
+	pid = sleeper(&cgroup, 1);
+	assert_int_equal(sigaction(SIGUSR1, &saved, NULL), 0);
+	/* Frozen before, it stays so; then each of the two has one child. */
+	assert_ok(cgroup_freeze(&cgroup, true, &err), &err);
+	assert_ok(cgroup_kill(&cgroup, SIGUSR1, &err), &err);
+	assert_ok(cgroup_frozen(&cgroup, &frozen, &err), &err);
+	assert_true(frozen);
+	assert_ok(cgroup_freeze(&cgroup, false, &err), &err);
+	wait_for_processes(&cgroup, 4);
+	assert_ok(cgroup_kill(&cgroup, SIGUSR1, &err), &err);
+	wait_for_processes(&cgroup, 8);
+	assert_ok(cgroup_frozen(&cgroup, &frozen, &err), &err);
+	assert_false(frozen);
+	assert_ok(cgroup_kill(&cgroup, SIGKILL, &err), &err);
+	assert_int_equal(reap(pid), SIGKILL);
+	assert_ok(cgroup_remove(&cgroup, &err), &err);
+	cgroup_close(&cgroup);
+}
+
 static void test_freeze(void **state)
 {
 	struct fixture *fixture = *state;
@@ -775,20 +836,10 @@ static void test_v2_controllers(void **state)
 static int run_real(const char *name)
 {
 	const struct CMUnitTest tests[] = {
-		REAL(test_own),
-		REAL(test_paths),
-		REAL(test_enter_and_kill),
-		REAL(test_exclusive),
-		REAL(test_signal_tree),
-		REAL(test_freeze),
-		REAL(test_attach),
-		REAL(test_files),
-		REAL(test_v2_dir),
-		REAL(test_rollback),
-		REAL(test_stats),
-		REAL(test_oom),
-		REAL(test_hybrid_unasked),
-		REAL(test_v2_controllers),
+		REAL(test_own),		REAL(test_paths),	   REAL(test_enter_and_kill), REAL(test_exclusive),
+		REAL(test_signal_tree), REAL(test_signal_once),	   REAL(test_freeze),	      REAL(test_attach),
+		REAL(test_files),	REAL(test_v2_dir),	   REAL(test_rollback),	      REAL(test_stats),
+		REAL(test_oom),		REAL(test_hybrid_unasked), REAL(test_v2_controllers),
 	};
 
 	return cmocka_run_group_tests_name(name, tests, NULL, NULL);
