@@ -615,8 +615,10 @@ int runtime_run(struct runtime *runtime, const char *id, struct runtime_create_o
 
 static char *state_of_container(void *context, pid_t pid, const char *status)
 {
-	(void)pid;
-	return container_state_json(context, before_start(status), 0);
+	struct container shown = *(const struct container *)context;
+
+	shown.pid = pid;
+	return container_state_json(&shown, before_start(status), 0);
 }
 
 int runtime_start(struct runtime *runtime, struct container *container, struct error *err)

@@ -162,6 +162,27 @@ given_state() {
 	[ "$(<"$T/answer.pid")" = "$PID" ]
 }
 
+# "For hooks executed in the container namespace, it is the pid as seen by the container" (runtime.md, State).
+given_inner_pid() {
+	lifecycle "$(log_hook "$1")"
+	read_hook "$1"
+	[ "$(printf '%b' "${R[stdin]}" | jq .pid)" = 1 ] || fail "the state was ${R[stdin]}"
+}
+
+@test "config.md hooks.createContainer: MUST get the pid of the container process, as seen by the container" {
+	given_inner_pid createContainer
+}
+
+@test "config.md hooks.startContainer: MUST get the pid of the container process, as seen by the container" {
+	given_inner_pid startContainer
+}
+
+@test "config.md hooks.createContainer: MUST get the pid as seen by the host where the pid namespace is the host's" {
+	created "$(log_hook createContainer) | without_ns(\"pid\")"
+	read_hook createContainer
+	[ "$(printf '%b' "${R[stdin]}" | jq .pid)" = "$PID" ] || fail "the state was ${R[stdin]}, not with $PID"
+}
+
 given_args() {
 	local path=$CF_PROBE
 	[ "$1" != startContainer ] || path=/bin/probe

@@ -171,7 +171,8 @@ static int run_own_hooks(const struct oci_hook_list *hooks, const char *name, co
 
 	if (hooks->count == 0)
 		return 0;
-	ret = sync_send(control, SYNC_STATE, 0, -1);
+	/* The pid in it is to be the one that is seen from in here (runtime.md, "State"). */
+	ret = sync_send(control, SYNC_STATE, getpid(), -1);
 	if (ret == 0)
 		ret = sync_receive_text(control, SYNC_STATE, &state);
 	if (ret < 0)

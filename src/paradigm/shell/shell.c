@@ -250,10 +250,10 @@ static int take_console(struct shell *shell, int fd, struct error *err)
 	return ret;
 }
 
-static int send_state(const struct shell *shell, struct error *err)
+static int send_state(const struct shell *shell, pid_t seen_inside, struct error *err)
 {
 	const struct shell_options *options = shell->options;
-	cleanup_free char *state = options->state(options->state_context, shell->pid, "created");
+	cleanup_free char *state = options->state(options->state_context, seen_inside, "created");
 	int ret = state ? sync_send_text(shell->sync, SYNC_STATE, state) : -ENOMEM;
 
 	return ret < 0 ? error_errno(err, -ret, "cannot hand out the state") : 0;
@@ -397,7 +397,7 @@ int shell_prepare(struct shell *shell, struct error *err)
 			go = true;
 			break;
 		case SYNC_STATE:
-			ret = send_state(shell, err);
+			ret = send_state(shell, message.number, err);
 			break;
 		case SYNC_CONSOLE:
 			ret = take_console(shell, fd, err);
@@ -465,7 +465,8 @@ static int serve_to_the_end(int socket, int pidfd, pid_t pid, const struct oci_s
 			return -message.error.code;
 		}
 		/* The seccomp agent's document says "creating" as in config-linux.md's example, runc and crun. */
-		state = state_of(context, pid, message.kind == SYNC_LISTENER ? "creating" : "created");
+		state = message.kind == SYNC_LISTENER ? state_of(context, pid, "creating")
+						      : state_of(context, message.number, "created");
 		if (!state)
 			return error_errno(err, ENOMEM, "cannot write the state");
 		if (message.kind == SYNC_STATE)
