@@ -100,3 +100,36 @@ commands_of()
 	[ -s "$prefix/share/fish/vendor_completions.d/caisson.fish" ]
 	"$prefix/bin/caisson" completion bash | cmp - "$prefix/share/bash-completion/completions/caisson.bash"
 }
+
+@test "docs/security.md names the flaws that tests attack, where they do" {
+	local line path wrong=0
+	while IFS= read -r line; do
+		for path in $(grep -oE 'tests/[a-z_/]+\.(bats|c)' <<<"$line"); do
+			[ -e "$TOP/$path" ] || { echo "no $path"; wrong=1; }
+		done
+	done <"$TOP/docs/security.md"
+	# What a test is named for is in the table, with that test.
+	while IFS=: read -r path line; do
+		grep -E "^\| [^|]*$line.*$path" "$TOP/docs/security.md" >/dev/null || { echo "$path has $line, the table does not"; wrong=1; }
+	done < <(cd "$TOP" && grep -oE '^@test "[^:]*:' tests/security/*.bats | sed -E 's/@test "//' | while IFS=: read -r path names; do
+		grep -oE 'CVE-[0-9]+-[0-9]+' <<<"$names" | sed "s,^,$path:,"; done | sort -u)
+	# And the other way about.
+	while IFS= read -r line; do
+		for path in $(grep -oE 'tests/security/[a-z_/]+\.bats' <<<"$line"); do
+			grep -qE "^@test \"[^\"]*($(cut -d'|' -f2 <<<"$line" | grep -oE 'CVE-[0-9]+-[0-9]+' | paste -sd'|'))" "$TOP/$path" ||
+				{ echo "no such test in $path: $line"; wrong=1; }
+		done
+	done < <(grep '^| CVE-' "$TOP/docs/security.md")
+	[ "$wrong" = 0 ]
+}
+
+@test "docs/dependencies.md names what is installed and linked" {
+	local package wrong=0
+	while read -r _ package _; do
+		grep -qE "(^|[^a-z0-9-])(lib)?$(sed "s,^lib,,; s,-dev$,," <<<"$package")(-dev)?([^a-z0-9-]|$)" "$TOP/docs/dependencies.md" || { echo "$package is not in docs/dependencies.md"; wrong=1; }
+	done < <(grep -E '^(build|run|test|lint|fuzz|bench) ' "$TOP/tools/packages.txt")
+	while read -r package; do
+		grep -qE "pc:$package$" "$TOP/tools/packages.txt" || { echo "dependency('$package') is not in tools/packages.txt"; wrong=1; }
+	done < <(cat "$TOP"/meson.build "$TOP"/*/meson.build "$TOP"/*/*/meson.build | grep -oE "dependency\('[a-z0-9-]+'" | grep -oE "'[^']+" | tr -d "'" | sort -u)
+	[ "$wrong" = 0 ]
+}
