@@ -81,16 +81,44 @@ static int own_directory(char directory[static PATH_MAX])
 	return slash ? 0 : -ENOENT;
 }
 
+/*
+ * The directory of what our caller called.  A program that runs from a copy of itself (selfexec.h) has no path of its
+ * own: a detached mount shows where it was on its file system, and a memfd shows nothing.
+ */
+static int called_directory(char directory[static PATH_MAX])
+{
+	const char *name = program_invocation_name, *path = strchr(name, '/') ? NULL : getenv("PATH");
+	bool found = !path && strchr(name, '/') && realpath(name, directory);
+
+	while (path && *path && !found) {
+		size_t length = strcspn(path, ":");
+		char *candidate;
+
+		if (length > 0 && asprintf(&candidate, "%.*s/%s", (int)length, path, name) >= 0) {
+			found = access(candidate, X_OK) == 0 && realpath(candidate, directory);
+			free(candidate);
+		}
+		path += length + (path[length] == ':');
+	}
+	if (!found)
+		return -ENOENT;
+	*strrchr(directory, '/') = '\0';
+	return 0;
+}
+
 int systemd_find_helper(char **path, struct error *err)
 {
 	static const char *const PLACES[] = { "/../libexec/caisson/", "/" };
+	static int (*const DIRECTORIES[])(char directory[static PATH_MAX]) = { own_directory, called_directory };
+	enum { COUNT = sizeof(PLACES) / sizeof(*PLACES) };
 	char directory[PATH_MAX];
-	int ret = own_directory(directory);
 
-	for (size_t i = 0; ret == 0 && i < sizeof(PLACES) / sizeof(*PLACES); i++) {
+	for (size_t i = 0; i < sizeof(DIRECTORIES) / sizeof(*DIRECTORIES) * COUNT; i++) {
 		char *found;
 
-		if (asprintf(&found, "%s%s%s", directory, PLACES[i], HELPER) < 0)
+		if (DIRECTORIES[i / COUNT](directory) < 0)
+			continue;
+		if (asprintf(&found, "%s%s%s", directory, PLACES[i % COUNT], HELPER) < 0)
 			return error_errno(err, ENOMEM, "cannot find %s", HELPER);
 		if (access(found, X_OK) == 0) {
 			*path = found;
