@@ -85,7 +85,8 @@ static double children_cpu(void)
 	return milliseconds(usage.ru_utime) + milliseconds(usage.ru_stime);
 }
 
-/* What a command leaves behind it, a monitor or somebody who cleans up, is ours to wait for, and a part of its price. */
+/* What a command leaves behind it, a monitor or somebody who cleans up, is ours to wait for, and a part of its price.
+ */
 static void reap_orphans(void)
 {
 	enum { PATIENCE = 500 };

@@ -22,8 +22,9 @@ __attribute__((noreturn)) static void execute(const struct oci_hook *hook, const
 	const char **args = hook->args.count ? hook->args.items : only_path;
 	sigset_t none;
 
-	if (bundle && chdir(bundle) < 0)
-		bundle = NULL; /* taken away meanwhile: the hook runs all the same */
+	if (bundle && chdir(bundle) < 0) {
+		/* taken away meanwhile: the hook runs all the same */
+	}
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (dup2(state_fd, STDIN_FILENO) >= 0 && dup2(output_fd, STDOUT_FILENO) >= 0 &&

@@ -68,7 +68,7 @@ struct shell {
 	int doors_count; /* that join opened; -1 before it was called */
 	bool released;	 /* by shell_hand() */
 	bool confined;
-	int *mounts_before; /* see unmount.h; owned, or NULL */
+	int *mounts_before;	    /* see unmount.h; owned, or NULL */
 	struct netdevices *devices; /* that were moved to the child and come back if it is aborted; owned, or NULL */
 	const struct shell_options *options;
 };
