@@ -170,6 +170,24 @@ static void errors_arrive_whole(void **state)
 	assert_string_equal(message.error.text, error.text);
 }
 
+/* Closing with something unread resets the connection; the error that was sent before must not get lost over that. */
+static void errors_outlive_what_the_sender_has_not_read(void **state)
+{
+	int *sockets = *state;
+	struct error error = ERROR_INIT;
+	struct sync_message message;
+
+	(void)error_set(&error, EXDEV, "the story");
+	assert_int_equal(sync_send(sockets[1], SYNC_GO, 0, -1), 0);
+	assert_int_equal(sync_send_error(sockets[0], &error), 0);
+	close(sockets[0]);
+	sockets[0] = -1;
+	assert_int_equal(sync_receive(sockets[1], &message, NULL), 1);
+	assert_int_equal(message.kind, SYNC_ERROR);
+	assert_string_equal(message.error.text, "the story");
+	assert_int_equal(sync_receive(sockets[1], &message, NULL), 0);
+}
+
 static void the_end_is_seen_from_both_sides(void **state)
 {
 	int *sockets = *state;
@@ -332,6 +350,7 @@ int main(void)
 		cmocka_unit_test(hook_has_its_own_environment_and_no_blocked_signals),
 		cmocka_unit_test_setup_teardown(messages_arrive_with_their_descriptor, pair, unpair),
 		cmocka_unit_test_setup_teardown(errors_arrive_whole, pair, unpair),
+		cmocka_unit_test_setup_teardown(errors_outlive_what_the_sender_has_not_read, pair, unpair),
 		cmocka_unit_test_setup_teardown(the_end_is_seen_from_both_sides, pair, unpair),
 		cmocka_unit_test_setup_teardown(long_texts_arrive, pair, unpair),
 		cmocka_unit_test(weights_are_converted),

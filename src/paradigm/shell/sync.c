@@ -73,10 +73,12 @@ int sync_receive(int socket, struct sync_message *message, int *fd)
 	ssize_t count;
 	int received = -1;
 
+	/* ECONNRESET says, once, that the other side closed with something of ours unread; what it wrote is still
+	 * there. */
 	do
 		count = recvmsg(socket, &header, MSG_CMSG_CLOEXEC);
-	while (count < 0 && errno == EINTR);
-	if (count == 0 || (count < 0 && errno == ECONNRESET))
+	while (count < 0 && (errno == EINTR || errno == ECONNRESET));
+	if (count == 0)
 		return 0;
 	if (count < 0)
 		return -errno;
