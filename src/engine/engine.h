@@ -7,7 +7,6 @@
  *     ROOT/instances/ID/      ID: 64 hex digits
  *         instance.json       the record (document.h), replaced in one step
  *         diff, work          overlay's upper and work directory
- *         config.json         the specification of the current or last start: the runtime's bundle is this directory
  *         hostname, hosts, resolv.conf
  *         run                 exists from the moment a start could have left something until all of it is gone again:
  *                             {"Pid", "StartedAt", ...}
@@ -25,10 +24,11 @@
  *     ROOT/volumes/NAME/_data
  *     ROOT/rootfs             empty; here an instance attaches its root, in its own mount namespace
  *
- * ROOT is the image store's.  The runtime's own state lives in /run/caisson,
- * or in ROOT/run when a root was given.  A command that changes an instance
- * holds flock(2) on its directory.  Any process may be killed at any
- * instruction; recover.h tells what is done about that.
+ * ROOT is the image store's.  The runtime's own state, with the config.json of
+ * every instance that runs, lives in /run/caisson, or in ROOT/run when a root
+ * was given.  A command that changes an instance holds flock(2) on its
+ * directory.  Any process may be killed at any instruction; recover.h tells
+ * what is done about that.
  */
 #ifndef CAISSON_ENGINE_ENGINE_H
 #define CAISSON_ENGINE_ENGINE_H

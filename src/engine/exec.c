@@ -102,7 +102,7 @@ static int build_process(const struct execution *self, struct arena *arena, stru
 	cleanup_free char *config_text = NULL, *text = NULL;
 	cleanup_json json_t *config = NULL, *json = NULL;
 	struct image_user user = { 0 };
-	int ret = file_read(self->instance->dir_fd, "config.json", CONFIG_MAX, &config_text, NULL, err);
+	int ret = file_read(self->container.dir_fd, "config.json", CONFIG_MAX, &config_text, NULL, err);
 
 	if (ret == 0)
 		config = spec_load(config_text);

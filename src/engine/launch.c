@@ -29,6 +29,7 @@ struct start {
 	struct instance *instance;
 	const struct launch_options *options;
 	int rootfs;			    /* detached mount */
+	char *config;			    /* its specification */
 	int input[2], output[2], errors[2]; /* pipes; [0] is read from */
 	int listen, client[2];		    /* client[0] is the command's */
 	int monitor, lock, report[2];	    /* report: what became of it, for the command */
@@ -97,11 +98,14 @@ static int prepare(struct start *start, struct error *err)
 	start->monitor = open(start->options->monitor, O_PATH | O_CLOEXEC);
 	if (start->monitor < 0)
 		return error_errno(err, errno, "cannot find caisson-monitor at %s", start->options->monitor);
-	ret = launch_bundle(start->instance, start->options, &start->rootfs, err);
+	ret = launch_bundle(start->instance, start->options, &start->rootfs, &start->config, err);
 	if (ret == 0)
 		ret = open_pipes(start, err);
 	if (ret == 0)
 		ret = open_socket(start, err);
+	/* For both: the child that starts it, and this process when it cleans up.  Errors come again where they matter.
+	 */
+	(void)runtime_read_cgroups(&instance->engine->runtime, NULL);
 	return ret;
 }
 
@@ -300,6 +304,7 @@ static int run_container(struct start *start, struct container *container, int *
 	int ret;
 
 	create.bundle = bundle;
+	create.config_text = start->config;
 	create.rootfs_fd = start->rootfs;
 	create.keep_console = start->tty;
 	if (!start->tty) {
@@ -422,6 +427,7 @@ static int start_instance(struct instance *instance, const struct launch_options
 	if (ret == 0 && client)
 		*client = take_fd(&start.client[0]);
 	close_all(&start);
+	free(start.config);
 	if (ret < 0)
 		end_failure(instance, ret, err);
 	return ret;

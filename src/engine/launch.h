@@ -3,7 +3,7 @@
  * launch - starting an instance.
  *
  * The command prepares everything that can fail for a reason of its own (the
- * root file system, the user, config.json, sockets and pipes), then forks; the
+ * root file system, the user, its specification, sockets and pipes), then forks; the
  * child runs the instance through runtime.h, so that it is the parent of its
  * process 1, and becomes the monitor (monitor.h).  The root file system is a
  * detached mount: no mount is ever seen in the host's table.

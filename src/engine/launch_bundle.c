@@ -251,18 +251,18 @@ static int name_cgroup(const struct instance *instance, char **path)
 	return asprintf(path, *parent ? "%s/%s" : "%s/caisson-%s", parent, instance->id) < 0 ? -ENOMEM : 0;
 }
 
-static int write_config(struct instance *instance, const struct spec_facts *facts, struct error *err)
+static int write_config(const struct instance *instance, const struct spec_facts *facts, char **text, struct error *err)
 {
 	cleanup_json json_t *config = spec_build(instance->record, facts, err);
-	cleanup_free char *text = config ? spec_text(config) : NULL;
 
 	if (!config)
 		return err ? -err->code : -EINVAL;
-	return text ? write_whole(instance, "config.json", text, err)
-		    : error_errno(err, ENOMEM, "cannot write config.json");
+	*text = spec_text(config);
+	return *text ? 0 : error_errno(err, ENOMEM, "cannot describe the instance");
 }
 
-static int build_config(struct instance *instance, const struct launch_options *options, int rootfs, struct error *err)
+static int build_config(struct instance *instance, const struct launch_options *options, int rootfs, char **config,
+			struct error *err)
 {
 	cleanup_free char *directory = instance_path(instance, "");
 	cleanup_free char *root = path_join(instance->engine->images.root, ENGINE_ROOTFS);
@@ -292,12 +292,13 @@ static int build_config(struct instance *instance, const struct launch_options *
 	facts.seccomp = seccomp;
 	facts.rootless = instance->engine->images.rootless;
 	if (ret == 0)
-		ret = write_config(instance, &facts, err);
+		ret = write_config(instance, &facts, config, err);
 	image_user_free(&user);
 	return ret;
 }
 
-int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, struct error *err)
+int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, char **config,
+		  struct error *err)
 {
 	cleanup_close int mount = launch_rootfs(instance, options->image, false, err);
 	int ret = mount < 0 ? mount : fill_volumes(instance, mount, err);
@@ -305,7 +306,7 @@ int launch_bundle(struct instance *instance, const struct launch_options *option
 	if (ret == 0)
 		ret = write_files(instance, err);
 	if (ret == 0)
-		ret = build_config(instance, options, mount, err);
+		ret = build_config(instance, options, mount, config, err);
 	if (ret == 0)
 		*rootfs = take_fd(&mount);
 	return ret;

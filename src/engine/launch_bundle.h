@@ -2,7 +2,7 @@
 /*
  * launch_bundle - what an instance needs on disk before it can start: its
  * root file system, mounted and detached; hostname, hosts, resolv.conf; filled
- * volumes; config.json.
+ * volumes; and, in memory, its specification.
  */
 #ifndef CAISSON_ENGINE_LAUNCH_BUNDLE_H
 #define CAISSON_ENGINE_LAUNCH_BUNDLE_H
@@ -10,8 +10,9 @@
 #include "engine/engine.h"
 #include "engine/launch.h"
 
-/* *rootfs gets a detached mount, owned by the caller. */
-int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, struct error *err);
+/* *rootfs gets a detached mount, *config what is to be in config.json; both owned by the caller. */
+int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, char **config,
+		  struct error *err);
 
 /* The same mount again, for looking at an instance that does not run. */
 int launch_rootfs(struct instance *instance, struct image *image, bool read_only, struct error *err);

@@ -86,6 +86,15 @@ static char *state_for_hooks(void *context, pid_t pid, const char *status)
 	return container_state_json(&shown, before_start(status), 0);
 }
 
+static int copy_config(struct creation *creation, struct error *err)
+{
+	creation->config = strdup(creation->options->config_text);
+	if (!creation->config)
+		return error_errno(err, ENOMEM, "cannot read the configuration");
+	creation->config_size = strlen(creation->config);
+	return 0;
+}
+
 static int read_config(struct creation *creation, struct error *err)
 {
 	struct container *container = creation->container;
@@ -104,7 +113,9 @@ static int read_config(struct creation *creation, struct error *err)
 		free(container->bundle);
 		container->bundle = clean;
 	}
-	ret = file_read(AT_FDCWD, path, CONFIG_MAX, &creation->config, &creation->config_size, err);
+	ret = creation->options->config_text
+		      ? copy_config(creation, err)
+		      : file_read(AT_FDCWD, path, CONFIG_MAX, &creation->config, &creation->config_size, err);
 	if (ret == -ENOENT)
 		return error_set(err, ENOENT,
 				 "JSON specification file %s not found; --bundle names its directory, `spec` makes one",

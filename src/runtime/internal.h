@@ -24,7 +24,6 @@ int container_open_init(const struct container *container);
 /* Whether its process 1 is there and is no zombie. */
 bool container_is_alive(const struct container *container);
 void container_warn(const struct runtime *runtime, const char *format, ...) __attribute__((format(printf, 2, 3)));
-int runtime_read_cgroups(struct runtime *runtime, struct error *err);
 
 /* document.c: state.json.
  * Writes what is known of it, but not yet under the name that makes it a container; then gives it that name. */

@@ -71,6 +71,9 @@ struct container {
 	struct oci_spec spec;			  /* parsed from config.json on load */
 };
 
+/* Reads which cgroups the host has, once; what needs it does it by itself, but children of a fork inherit it. */
+int runtime_read_cgroups(struct runtime *runtime, struct error *err);
+
 /* Removes what a creation that was killed half-way has left under id (directory, cgroup); waits for one that is still
  * going on.  Where there is a container, or nothing, nothing is done. */
 int runtime_sweep(struct runtime *runtime, const char *id, struct error *err);
@@ -94,6 +97,7 @@ void runtime_ids_free(char **ids, size_t count);
 struct runtime_create_options {
 	const char *bundle;	    /* directory with config.json; NULL: the working directory */
 	const char *config;	    /* config file instead of BUNDLE/config.json, or NULL */
+	const char *config_text;    /* the configuration itself instead of a file, or NULL */
 	const char *console_socket; /* AF_UNIX path that gets the pty master (SCM_RIGHTS), or NULL */
 	int console_fd_out;	    /* set to the pty master when keep_console is true, else unused */
 	bool keep_console;	    /* process.terminal: hand the master to the caller instead of a socket */
