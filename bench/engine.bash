@@ -71,9 +71,9 @@ fi
 
 # What is there now that was not there before: instances, monitors, cgroups, mounts.
 left_behind() {
-	local ids=("$WORK"/engine/instances/* "$WORK"/engine/names/* "$WORK"/engine/leases/* "$WORK"/engine/pending/* "$WORK"/engine/run/*/)
+	local ids
 	shopt -s nullglob
-	ids=("$WORK"/engine/instances/* "$WORK"/engine/names/* "$WORK"/engine/leases/* "$WORK"/engine/pending/* "$WORK"/engine/run/*/)
+	ids=("$WORK"/engine/instances/* "$WORK"/engine/names/* "$WORK"/engine/leases/* "$WORK"/engine/pending/* "$WORK"/engine/run/[!@]*/)
 	shopt -u nullglob
 	echo $((${#ids[@]} + $(pgrep -c -f "caisson-monitor [0-9]+ [0-9a-f]{64} $BIN/caisson $WORK/engine") + \
 		$(find /sys/fs/cgroup -maxdepth 2 -name 'caisson-*' 2>"$WORK/err" | grep -c -F -f "$WORK/ids") + \

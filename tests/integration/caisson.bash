@@ -100,6 +100,6 @@ nothing_left()
 	left=$(pgrep -a -f -- "--root $STORE|$STORE/instances|caisson-monitor .* $STORE") && { echo "processes: $left"; return 1; }
 	left=$(ls -A "$STORE/instances" "$STORE/names" "$STORE/pending" "$STORE/leases" | grep -v "^$STORE\|^$")
 	[ -z "$left" ] || { echo "in the store: $left"; return 1; }
-	left=$(ls "$STORE/run")
+	left=$(find "$STORE/run" -mindepth 1 -maxdepth 1 ! -name "@*") # no id begins so: compiled filters
 	[ -z "$left" ] || { echo "of the runtime: $left"; return 1; }
 }
