@@ -116,6 +116,43 @@ int container_join_rdt(const struct container *container, pid_t pid, struct erro
 	return ret == 0 && container->intel_rdt_monitor ? resctrl_add(container->intel_rdt_monitor, pid, err) : ret;
 }
 
+static int get_class(const struct runtime *runtime, struct container *container, struct error *err)
+{
+	int ret;
+
+	if (container->intel_rdt_path)
+		return 0;
+	container->spec.linux_.intel_rdt.set = true;
+	ret = container_apply_rdt(runtime, container, container->pid, err);
+	if (ret == 0)
+		ret = container_prepare_state(container, err);
+	if (ret == 0)
+		ret = container_commit_state(container, err);
+	if (ret < 0)
+		(void)container_remove_rdt(runtime, container, NULL);
+	return ret;
+}
+
+int runtime_update_rdt(struct runtime *runtime, struct container *container, const char *l3_cache_schema,
+		       const char *mem_bw_schema, struct error *err)
+{
+	const struct oci_intel_rdt wanted = { .l3_cache_schema = l3_cache_schema, .mem_bw_schema = mem_bw_schema };
+	cleanup_free char *root = runtime->resctrl ? strdup(runtime->resctrl) : NULL;
+	cleanup_str struct str schemata = STR_INIT;
+	int ret = root ? 0 : resctrl_find(&root, err);
+
+	if (ret == 0 && mem_bw_schema && (!str_starts(mem_bw_schema, "MB:") || strchr(mem_bw_schema, '\n')))
+		ret = error_set(err, EINVAL, "--mem-bw-schema must be one line that begins with \"MB:\"");
+	combine(&wanted, &schemata);
+	if (ret == 0 && str_failed(&schemata))
+		ret = error_errno(err, ENOMEM, "intelRdt");
+	if (ret == 0)
+		ret = get_class(runtime, container, err);
+	if (ret == 0 && schemata.length)
+		ret = resctrl_set(root, container->intel_rdt_path, schemata.text, err);
+	return ret;
+}
+
 /* A creation that was killed left no state: what is the container's by its name is found again. */
 static void find_stale(const struct runtime *runtime, struct container *container)
 {

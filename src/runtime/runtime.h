@@ -153,6 +153,13 @@ int runtime_resume(struct runtime *runtime, struct container *container, struct 
 int runtime_update(struct runtime *runtime, struct container *container, const struct oci_resources *resources,
 		   struct error *err);
 
+/*
+ * Writes the schemata of its class of service (linux.intelRdt); a container without one gets one of its own.  Either
+ * may be NULL.  The caller holds the lock.
+ */
+int runtime_update_rdt(struct runtime *runtime, struct container *container, const char *l3_cache_schema,
+		       const char *mem_bw_schema, struct error *err);
+
 struct runtime_exec_options {
 	const struct oci_process *process; /* complete: args, env, cwd, user, capabilities ... */
 	const char *console_socket, *pid_file;

@@ -55,6 +55,14 @@ limit() {
 	[[ $output == *"container not running"* ]]
 }
 
+@test "update says that shares of the cache need a resctrl file system" {
+	! grep -q ' - resctrl ' /proc/self/mountinfo || skip "there is one"
+	oci_start "$ID"
+	run -1 oci update --l3-cache-schema L3:0=f "$ID"
+	[[ $output == *"no resctrl file system is mounted"* ]]
+	is "$ID" running
+}
+
 @test "events --stats prints one line of runc's form" {
 	oci_start "$ID"
 	run -0 oci events --stats "$ID"

@@ -261,6 +261,45 @@ static void the_default_class_is_the_root(void **state)
 	container_close(&container);
 }
 
+static void an_update_writes_what_is_given(void **state)
+{
+	struct tree *tree = *state;
+	struct container container;
+	struct error err;
+
+	assert_int_equal(apply(tree, &container, "{\"l3CacheSchema\":\"L3:0=f\"}", &err), 0);
+	assert_int_equal(runtime_update_rdt(&tree->runtime, &container, "L3:0=3", "MB:0=50", &err), 0);
+	expect(tree, "id/schemata", "L3:0=3\nMB:0=50\n");
+	assert_int_equal(runtime_update_rdt(&tree->runtime, &container, NULL, "L3:0=3", &err), -EINVAL);
+	assert_int_equal(runtime_update_rdt(&tree->runtime, &container, NULL, "MB:0=3\nL3:0=1", &err), -EINVAL);
+	assert_int_equal(runtime_update_rdt(&tree->runtime, &container, "", NULL, &err), 0);
+	expect(tree, "id/schemata", "L3:0=3\nMB:0=50\n");
+	container_close(&container);
+}
+
+static void an_update_gives_a_class_to_who_has_none(void **state)
+{
+	struct tree *tree = *state;
+	struct container container;
+	struct error err = ERROR_INIT;
+
+	begin(&container, "null");
+	container.pid = 42;
+	container.bundle = strdup("/b");
+	container.rootfs = strdup("/r");
+	container.created = strdup("now");
+	container.dir_fd = open(tree->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_int_equal(runtime_update_rdt(&tree->runtime, &container, "L3:0=3", NULL, &err), 0);
+	expect(tree, "id/schemata", "L3:0=3\n");
+	expect(tree, "id/tasks", "42");
+	free(container.intel_rdt_path);
+	container.intel_rdt_path = NULL;
+	assert_int_equal(container_read_state(&container, &err), 0);
+	assert_string_equal(container.intel_rdt_path, path_of(tree, "id"));
+	assert_true(container.intel_rdt_made);
+	container_close(&container);
+}
+
 static void nothing_is_touched_that_nobody_asked_for(void **state)
 {
 	const struct tree *tree = *state;
@@ -289,6 +328,8 @@ int main(void)
 		IN_TREE(a_class_that_was_there_stays),
 		IN_TREE(a_named_class_that_was_made_goes_when_it_is_empty),
 		IN_TREE(the_default_class_is_the_root),
+		IN_TREE(an_update_writes_what_is_given),
+		IN_TREE(an_update_gives_a_class_to_who_has_none),
 		IN_TREE(nothing_is_touched_that_nobody_asked_for),
 	};
 

@@ -16,7 +16,8 @@ enum { RESOURCES_MAX = 1 << 20 /* bytes of JSON */ };
 struct flags {
 	const char *file;
 	struct oci_resources resources;
-	bool given, rdt;
+	bool given;
+	const char *l3_cache_schema, *mem_bw_schema;
 };
 
 const char oci_update_details[] =
@@ -114,15 +115,6 @@ static int set_property(void *target, const struct cli_option *option, const cha
 	return 0;
 }
 
-static int set_rdt(void *target, const struct cli_option *option, const char *value, struct error *err)
-{
-	(void)option;
-	(void)value;
-	(void)err;
-	((struct flags *)target)->rdt = true;
-	return 0;
-}
-
 #define OPT_PROPERTY(name, arg, help) OPT_CALL(name, 0, arg, NULL, set_property, help)
 const struct cli_option oci_update_options[] = {
 	OPT_VALUE(OPTION_STRING, "resources", 'r', "file", "file", struct flags, file,
@@ -141,8 +133,8 @@ const struct cli_option oci_update_options[] = {
 	OPT_PROPERTY("memory-reservation", "bytes", "memory reservation or soft limit"),
 	OPT_PROPERTY("memory-swap", "bytes", "memory and swap together; -1 for no limit"),
 	OPT_PROPERTY("pids-limit", "n", "processes and threads; -1 for no limit"),
-	OPT_CALL("l3-cache-schema", 0, "schema", NULL, set_rdt, "Intel RDT/CAT L3 cache schema"),
-	OPT_CALL("mem-bw-schema", 0, "schema", NULL, set_rdt, "Intel RDT/MBA memory bandwidth schema"),
+	OPT_STRING("l3-cache-schema", 0, "schema", struct flags, l3_cache_schema, "Intel RDT/CAT L3 cache schema"),
+	OPT_STRING("mem-bw-schema", 0, "schema", struct flags, mem_bw_schema, "Intel RDT/MBA memory bandwidth schema"),
 	{ .name = NULL },
 };
 
@@ -175,11 +167,12 @@ static int update(struct oci *oci, struct flags *flags, const char *id, struct a
 
 	if (ret == 0 && flags->file)
 		ret = read_resources(flags, arena, err);
-	if (ret == 0 && flags->rdt && !flags->file)
-		ret = error_set(err, EOPNOTSUPP,
-				"Intel RDT is not supported: --l3-cache-schema and --mem-bw-schema "
-				"cannot be applied");
-	return ret < 0 ? ret : runtime_update(&instance.runtime, &instance.container, &flags->resources, err);
+	if (ret == 0)
+		ret = runtime_update(&instance.runtime, &instance.container, &flags->resources, err);
+	if (ret == 0 && (flags->l3_cache_schema || flags->mem_bw_schema))
+		ret = runtime_update_rdt(&instance.runtime, &instance.container, flags->l3_cache_schema,
+					 flags->mem_bw_schema, err);
+	return ret;
 }
 
 int oci_update(struct cli *cli, int argc, char **argv)
