@@ -66,7 +66,8 @@ static void overwrite(const char *name, const char *pid, time_t end)
 	if (length <= 0)
 		return;
 	target[length] = '\0';
-	if (!ends_with(target, name) && !strstr(target, "memfd:"))
+	/* A protected copy is on a mount that is nowhere ("/"), or in memory. */
+	if (!ends_with(target, name) && strcmp(target, "/") != 0 && !strstr(target, "memfd:"))
 		return;
 	held = open(path, O_RDONLY);
 	if (held < 0)

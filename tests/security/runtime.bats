@@ -350,3 +350,105 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	[ "$output" = "added
 nothing" ]
 }
+
+@test "CVE-2019-16884: nothing but a procfs is mounted in the place of /proc" {
+	config '.mounts += [{"destination":"//proc/","type":"bind","source":$host,"options":["bind"]}]' --arg host "$HOST"
+	command_is /bin/true
+	run runs
+	fails_cleanly
+	[[ "$output" == *"cannot be mounted because it is not of type proc"* ]]
+}
+
+@test "a tmpfs that starts with what the image has does not copy the kernel's files" {
+	ln -s /proc "$BUNDLE/rootfs/data"
+	config '.mounts += [{"destination":"/data","type":"tmpfs","source":"tmpfs","options":["tmpcopyup","size=64m"]}]'
+	command_is /bin/true
+	run runs
+	fails_cleanly
+	[[ "$output" == *"inside /proc"* ]]
+}
+
+@test "a volume that an image leads to /dev gets no nodes and loses nothing" {
+	echo mine >"$HOST/ptmx"
+	ln -s dev "$BUNDLE/rootfs/data"
+	config '.mounts += [{"destination":"/data","type":"bind","source":$host,"options":["bind"]}]' --arg host "$HOST"
+	command_is /bin/true
+	rt run --bundle "$BUNDLE" "$ID"
+	[ "$(ls -A "$HOST")" = ptmx ]
+	[ "$(cat "$HOST/ptmx")" = mine ]
+}
+
+@test "a volume over /dev gets no nodes, however its destination is written" {
+	local destination
+	echo mine >"$HOST/ptmx"
+	config 'del(.mounts[] | select(.destination | startswith("/dev")))'
+	for destination in //dev /dev/. /dev/../dev /proc/../dev/; do
+		config '.mounts=([.mounts[] | select(.source != $host)] +
+			[{"destination":$to,"type":"bind","source":$host,"options":["bind"]}])' --arg host "$HOST" --arg to "$destination"
+		command_is /bin/true
+		rt run --bundle "$BUNDLE" "$ID"
+		[ "$(ls -A "$HOST")" = ptmx ]
+	done
+}
+
+@test "an image's /etc/passwd that is a FIFO holds nobody" {
+	rm "$BUNDLE/rootfs/etc/passwd"
+	mkfifo "$BUNDLE/rootfs/etc/passwd"
+	command_is /bin/sh -c 'echo "$HOME"'
+	run timeout -s KILL 20 "$RT" --root "$STATE" run --bundle "$BUNDLE" "$ID" <"$WORK/nothing"
+	[ "$status" -eq 0 ]
+	[ "$output" = /root ]
+}
+
+# Host ids from 100000 on, as a user namespace's own.
+own_users() {
+	config '.linux.namespaces += [{"type":"user"}] |
+		.linux.uidMappings=[{"containerID":0,"hostID":100000,"size":65536}] | .linux.gidMappings=.linux.uidMappings'
+	chmod 711 "$WORK"
+	chmod 755 "$BUNDLE"
+	chown -R 100000:100000 "$BUNDLE/rootfs"
+}
+
+@test "a working directory that the user may not enter is an error, not another directory" {
+	own_users
+	mkdir -m 700 "$BUNDLE/rootfs/closed"
+	config '.process.user={"uid":1000,"gid":1000} | .process.cwd="/closed"'
+	command_is /bin/pwd
+	run runs
+	fails_cleanly
+	[[ "$output" == *"chdir to cwd"*"/closed"* ]]
+}
+
+@test "CVE-2016-9962: a runtime that joins the user and pid namespaces of another container cannot be looked into" {
+	local pid i
+	own_users
+	config '.process.capabilities |= with_entries(.value += ["CAP_SYS_PTRACE"])'
+	command_is /bin/attack overwrite runtime 6
+	starts
+	pid=$(rt state "$ID" | jq .pid)
+	config '.linux.namespaces |= map(if .type == "pid" or .type == "user" then .path = "/proc/\($pid)/ns/\(.type)" else . end) |
+		del(.linux.uidMappings, .linux.gidMappings)' --arg pid "$pid"
+	command_is /bin/true
+	for i in $(seq 20); do rt run --bundle "$BUNDLE" "$ID-$i"; done
+	while [ -e "/proc/$pid/exe" ]; do sleep 0.1; done
+	run ! grep reached "$BUNDLE/out"
+}
+
+@test "CVE-2016-9962: the exec of a user without privileges cannot be looked into" {
+	local user=12345 as pid
+	as=(setpriv --reuid "$user" --regid "$user" --clear-groups "$WORK/runtime" --root "$HOST/state")
+	config 'del(.linux.resources, .linux.uidMappings, .linux.gidMappings) | .linux.namespaces += [{"type":"user"}] |
+		.linux.uidMappings=[{"containerID":0,"hostID":($u|tonumber),"size":1}] | .linux.gidMappings=.linux.uidMappings |
+		.mounts |= map(select(.type != "cgroup" and .type != "mqueue") | .options |= ((. // []) | map(select(startswith("gid=") | not)))) |
+		.process.capabilities |= with_entries(.value += ["CAP_SYS_PTRACE"]) | del(.process.rlimits)' --arg u "$user"
+	command_is /bin/attack overwrite runtime 6
+	chmod 711 "$WORK"
+	chmod 755 "$WORK/runtime" "$BUNDLE"
+	chown -R "$user:$user" "$BUNDLE/rootfs" "$HOST"
+	"${as[@]}" run --detach --bundle "$BUNDLE" "$ID" >"$BUNDLE/out" 2>&1 <"$WORK/nothing"
+	pid=$("${as[@]}" state "$ID" | jq .pid)
+	for _ in $(seq 40); do "${as[@]}" exec "$ID" /bin/true <"$WORK/nothing"; done
+	while [ -e "/proc/$pid/exe" ]; do sleep 0.1; done
+	"${as[@]}" delete --force "$ID"
+	run ! grep reached "$BUNDLE/out"
+}

@@ -50,6 +50,21 @@ static int set_scheduling(const struct oci_process *process, struct error *err)
 	return ret;
 }
 
+int credentials_hide(struct inside *inside, struct error *err)
+{
+	struct oci_process *process = (struct oci_process *)inside->process;
+	int ret = 0;
+
+	/* The one file of ours that only its owner may write, who is somebody else from here on. */
+	if (process->oom_score_adj.set)
+		ret = process_set_oom_score_adj(inside->procfs, (int)process->oom_score_adj.value, err);
+	process->oom_score_adj.set = false;
+	inside->hidden = true;
+	if (ret == 0 && prctl(PR_SET_DUMPABLE, 0) < 0)
+		ret = error_errno(err, errno, "prctl(PR_SET_DUMPABLE)");
+	return ret;
+}
+
 int credentials_keyring(const struct inside *inside, struct error *err)
 {
 	const char *label = inside->process->selinux_label;
@@ -131,7 +146,8 @@ int credentials_chdir(struct inside *inside, struct error *err)
 		ret = made < 0 ? made : chdir(cwd) < 0 ? -errno : 0;
 	}
 	/* Perhaps only the user may enter it (a network file system that squashes root): tried again then. */
-	if (ret == -EACCES && inside->process->user.uid != 0)
+	inside->chdir_is_due = ret == -EACCES && inside->process->user.uid != 0 && !inside->chdir_is_due;
+	if (inside->chdir_is_due)
 		return 0;
 	if (ret < 0)
 		return error_set(err, -ret, "chdir to cwd (\"%s\") set in config.json failed: %s", cwd,
@@ -151,10 +167,22 @@ static const char *has_variable(const struct oci_strings *env, const char *name)
 	return NULL;
 }
 
-/* The home of a user in an image's /etc/passwd, read line by line: no NSS, which would load the image's libraries. */
-static int passwd_home(uid_t uid, char home[static PASSWD_LINE_MAX])
+/* An image's own file: a link may not lead to the host's, and a FIFO must not hold us. */
+static FILE *open_passwd(const struct inside *inside)
 {
-	cleanup_fclose FILE *file = fopen("/etc/passwd", "re");
+	cleanup_close int fd = file_open_in_root(inside->root_fd, "/etc/passwd", O_RDONLY | O_NONBLOCK | O_NOCTTY, 0);
+	struct stat st;
+	FILE *file = fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? fdopen(fd, "r") : NULL;
+
+	if (file)
+		(void)take_fd(&fd);
+	return file;
+}
+
+/* The home of a user in an image's /etc/passwd, read line by line: no NSS, which would load the image's libraries. */
+static int passwd_home(const struct inside *inside, uid_t uid, char home[static PASSWD_LINE_MAX])
+{
+	cleanup_fclose FILE *file = open_passwd(inside);
 	char line[PASSWD_LINE_MAX];
 
 	while (file && fgets(line, sizeof(line), file)) {
@@ -180,10 +208,9 @@ int credentials_home(struct inside *inside, struct oci_process *process, struct 
 	char home[PASSWD_LINE_MAX] = "/";
 	const char **items;
 
-	(void)inside;
 	if (has_variable(env, "HOME"))
 		return 0;
-	if (passwd_home(process->user.uid, home) < 0 && process->user.uid == 0)
+	if (passwd_home(inside, process->user.uid, home) < 0 && process->user.uid == 0)
 		(void)snprintf(home, sizeof(home), "/root");
 	(void)snprintf(variable, sizeof(variable), "HOME=%s", home);
 	items = calloc(env->count + 2, sizeof(*items));
@@ -279,6 +306,8 @@ int credentials_final(struct inside *inside, int control, struct error *err)
 		ret = load_filter(inside->filter, control, err);
 	if (ret == 0)
 		ret = set_capabilities_and_user(inside, err);
+	if (ret == 0 && inside->chdir_is_due)
+		ret = credentials_chdir(inside, err);
 	if (ret == 0 && process->no_new_privileges)
 		ret = process_set_no_new_privileges(err);
 	if (ret == 0 && filtered && process->no_new_privileges)

@@ -117,7 +117,8 @@ static void exec_stand_in(struct inside *inside, int pidfd)
 	struct error error = ERROR_INIT;
 	pid_t pid;
 
-	if (namespace_join_pidfd(pidfd, CLONE_NEWUSER | CLONE_NEWPID, &error) < 0)
+	if (credentials_hide(inside, &error) < 0 ||
+	    namespace_join_pidfd(pidfd, CLONE_NEWUSER | CLONE_NEWPID, &error) < 0)
 		inside_fail(inside->sync, &error);
 	options.flags = CLONE_PARENT;
 	pid = clone_process(&options, &error);

@@ -68,7 +68,7 @@ static int become_mapped_root(struct inside *inside, struct error *err)
 	if (ret < 0)
 		return error_wrap(err, "cannot become root in the user namespace"), ret;
 	/* Changed ids made /proc/self the host root's; it is needed until the end of the set-up. */
-	if (prctl(PR_SET_DUMPABLE, 1) < 0)
+	if (!inside->hidden && prctl(PR_SET_DUMPABLE, 1) < 0)
 		return error_errno(err, errno, "prctl(PR_SET_DUMPABLE)");
 	return die_with_parent(inside->sync, err);
 }

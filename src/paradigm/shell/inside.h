@@ -39,6 +39,8 @@ struct inside {
 	int preserve_fds, stdio[3];
 	const struct seccomp_filter *filter;
 	const char *keyring; /* name of the session keyring; NULL: the caller's is kept */
+	bool hidden;	     /* from whoever is in the namespaces: credentials_hide() */
+	bool chdir_is_due;   /* only the user may enter the working directory */
 	bool keeps_root;     /* no mount namespace of its own */
 };
 
@@ -107,6 +109,11 @@ int terminal_use(struct inside *inside, struct error *err);  /* 0, 1, 2, control
 /* credentials.c: what the process keeps over execve(2). */
 int credentials_early(struct inside *inside,
 		      struct error *err); /* limits, scheduling, labels: needs the host's /proc */
+/*
+ * Keeps those who are in the namespaces that are about to be joined from looking into this process, or tracing it, in
+ * the time that it still has descriptors and mounts of the host (CVE-2016-9962).
+ */
+int credentials_hide(struct inside *inside, struct error *err);
 /* Joins the session keyring, in the user namespace that it belongs to. */
 int credentials_keyring(const struct inside *inside, struct error *err);
 int credentials_final(struct inside *inside, int control, struct error *err); /* user, capabilities, seccomp */

@@ -101,8 +101,15 @@ static bool may_cover_proc(const char *path)
 	return false;
 }
 
-/* Of a mount that others may write to. */
-static int check_target(struct inside *inside, const struct oci_mount *mount, int target, struct error *err)
+static bool is_procfs(int fd)
+{
+	struct statfs fs;
+
+	return fd >= 0 && fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/* Of a mount that others may write to.  source: what is bound, or -1. */
+static int check_target(struct inside *inside, const struct oci_mount *mount, int target, int source, struct error *err)
 {
 	cleanup_free char *clean = path_clean(mount->destination);
 	struct statfs fs;
@@ -112,10 +119,13 @@ static int check_target(struct inside *inside, const struct oci_mount *mount, in
 	if (fstatfs(target, &fs) < 0)
 		return error_errno(err, errno, "cannot see what %s is on", mount->destination);
 	fresh_forget(inside, clean, fs.f_type);
-	if (fs.f_type != PROC_SUPER_MAGIC || may_cover_proc(clean))
-		return 0;
-	/* The mount point of /proc itself is the root of whatever was there before. */
+	/* In the place of /proc itself only another procfs will do (CVE-2019-16884: images can name it as a volume). */
 	if (strcmp(clean, "/proc") == 0)
+		return is_procfs(source)
+			       ? 0
+			       : error_set(err, EPERM, "\"%s\" cannot be mounted because it is not of type proc",
+					   mount->destination);
+	if (fs.f_type != PROC_SUPER_MAGIC || may_cover_proc(clean))
 		return 0;
 	return error_set(err, EPERM, "\"%s\" cannot be mounted because it is inside /proc", mount->destination);
 }
@@ -182,6 +192,18 @@ static int copy_link(const struct inside *inside, const struct oci_mount *mount,
 	return error_set(err, EEXIST, "cannot make the link %s: there is something else", mount->destination);
 }
 
+/*
+ * Whether the container's /dev is what was just bound: by a link of the image, or in other words, any destination may
+ * have led there.  Nothing must be made or unlinked in it then.
+ */
+static bool is_dev(const struct inside *inside, const struct stat *bound)
+{
+	cleanup_close int dev = file_open_in_root(inside->root_fd, "/dev", O_PATH | O_DIRECTORY, 0);
+	struct stat st;
+
+	return dev >= 0 && fstat(dev, &st) == 0 && st.st_dev == bound->st_dev && st.st_ino == bound->st_ino;
+}
+
 static int mount_bind(struct inside *inside, size_t index, const struct mount_options *parsed, struct error *err)
 {
 	const struct oci_mount *mount = &inside->spec->mounts[index];
@@ -201,10 +223,14 @@ static int mount_bind(struct inside *inside, size_t index, const struct mount_op
 				       : mounts_open_target(inside, mount->destination, S_ISDIR(st.st_mode), err);
 	if (target < 0)
 		return target;
-	ret = check_target(inside, mount, target, err);
+	ret = check_target(inside, mount, target, source, err);
 	if (ret == 0)
 		ret = mount_apply(source, parsed, err);
-	return ret == 0 ? mount_attach(source, target, err) : ret;
+	if (ret == 0)
+		ret = mount_attach(source, target, err);
+	if (ret == 0 && S_ISDIR(st.st_mode) && !inside->dev_is_bound)
+		inside->dev_is_bound = is_dev(inside, &st);
+	return ret;
 }
 
 static bool has_option(const char *data, const char *start)
@@ -228,7 +254,7 @@ static int mount_copyup(struct inside *inside, const struct oci_mount *mount, co
 
 	if (target < 0)
 		return target;
-	ret = check_target(inside, mount, target, err);
+	ret = check_target(inside, mount, target, -1, err);
 	if (ret < 0)
 		return ret;
 	writable.flags &= ~(unsigned long)MS_RDONLY;
@@ -317,7 +343,7 @@ static int mount_on_target(struct inside *inside, const struct oci_mount *mount,
 	if (target < 0)
 		return target;
 	if (!is_one_of(mount->type, empty) || (!is_plain && str_starts(mount->destination, "/proc/")))
-		ret = check_target(inside, mount, target, err);
+		ret = check_target(inside, mount, target, -1, err);
 	if (ret == 0 && !made && strcmp(mount->type, "tmpfs") == 0 && !has_option(*data, "mode="))
 		ret = inherit_mode(data, target, err);
 	if (ret < 0)
@@ -373,11 +399,8 @@ static int mount_one(struct inside *inside, size_t index, struct mount_options *
 	if (parsed->flags & MS_REMOUNT)
 		return remount(inside, mount, parsed, err);
 	if ((parsed->flags & MS_BIND) || !mount->type || strcmp(mount->type, "bind") == 0 ||
-	    strcmp(mount->type, "rbind") == 0) {
-		if (strcmp(mount->destination, "/dev") == 0 || strcmp(mount->destination, "/dev/") == 0)
-			inside->dev_is_bound = true;
+	    strcmp(mount->type, "rbind") == 0)
 		return mount_bind(inside, index, parsed, err);
-	}
 	if (is_cgroup(mount))
 		return cgroup_mount_make(inside, mount, err);
 	if (parsed->tmpcopyup && strcmp(mount->type, "tmpfs") == 0)

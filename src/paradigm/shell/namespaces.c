@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -87,7 +88,12 @@ static int write_time_offsets(const struct inside *inside, struct error *err)
 			   linux_->time_offset_boottime.nanosecs);
 	if (text.length == 0)
 		return 0;
+	/* Its owner alone may write it, who is not us while we are hidden. */
+	if (inside->hidden)
+		(void)prctl(PR_SET_DUMPABLE, 1);
 	ret = procfs_write(inside->procfs, "self/timens_offsets", str_text(&text));
+	if (inside->hidden)
+		(void)prctl(PR_SET_DUMPABLE, 0);
 	return ret < 0 ? error_errno(err, -ret, "cannot set linux.timeOffsets") : 0;
 }
 

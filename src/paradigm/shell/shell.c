@@ -41,6 +41,8 @@ static void stand_in(struct inside *inside, struct error *error)
 	int later = 0;
 	pid_t pid;
 
+	if (linux_->namespaces[OCI_NS_PID].path && credentials_hide(inside, error) < 0)
+		inside_fail(inside->sync, error);
 	/* First with the host's privileges; what those do not reach may be reached from the user namespace. */
 	if (namespaces_join(linux_, CLONE_NEWUSER, join_user ? &later : NULL, error) < 0)
 		inside_fail(inside->sync, error);
