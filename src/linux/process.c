@@ -118,9 +118,17 @@ int process_set_scheduler(const struct process_scheduler *scheduler, struct erro
 			return error_set(err, EINVAL, "invalid scheduler flag: %s", scheduler->flags[i]);
 		attr.sched_flags |= (unsigned long)flag;
 	}
-	if (syscall(SYS_sched_setattr, 0, &attr, 0) < 0)
-		return error_errno(err, errno, "cannot set the scheduler policy %s", scheduler->policy);
-	return 0;
+	if (syscall(SYS_sched_setattr, 0, &attr, 0) == 0)
+		return 0;
+	/* The kernel says EINVAL for all that can be wrong with these. */
+	if (errno == EINVAL && attr.sched_policy == SCHED_DEADLINE)
+		return error_set(
+			err, EINVAL,
+			"cannot set the scheduler policy %s: it takes 1024 ns <= runtime (%ju) <= deadline (%ju) <= "
+			"period (%ju, 0: the deadline), and the kernel's bounds for the period",
+			scheduler->policy, (uintmax_t)scheduler->runtime, (uintmax_t)scheduler->deadline,
+			(uintmax_t)scheduler->period);
+	return error_errno(err, errno, "cannot set the scheduler policy %s", scheduler->policy);
 }
 
 int process_parse_list(const char *text, uint64_t *words, size_t bits)
@@ -285,7 +293,7 @@ int process_set_sysctl(int procfs, const char *name, const char *value, struct e
 	int ret = process_sysctl_path(name, path + strlen("sys/"), sizeof(path) - strlen("sys/"));
 
 	if (ret < 0)
-		return error_set(err, -ret, "invalid sysctl name: %s", name);
+		return error_set(err, -ret, "invalid sysctl name: %s contains an invalid path component", name);
 	ret = procfs_write(procfs, path, value);
 	return ret < 0 ? error_errno(err, -ret, "cannot set sysctl %s to \"%s\"", name, value) : 0;
 }

@@ -83,6 +83,10 @@ static int scheduler(void)
 	CHECK(process_set_scheduler(&wanted, &err) == -EINVAL && strstr(err.text, "SCHED_NONSENSE"));
 	wanted = (struct process_scheduler){ .policy = "SCHED_FIFO", .priority = 0 };
 	CHECK(process_set_scheduler(&wanted, &err) == -EINVAL);
+	wanted = (struct process_scheduler){
+		.policy = "SCHED_DEADLINE", .runtime = 30000000, .deadline = 20000000, .period = 40000000
+	};
+	CHECK(process_set_scheduler(&wanted, &err) == -EINVAL && strstr(err.text, "runtime (30000000)"));
 	return 0;
 }
 
