@@ -339,7 +339,7 @@ static nfds_t plan(const struct monitor *self, struct pollfd *fds)
 	for (int i = 0; i < self->clients_top; i++) {
 		const struct client *client = &self->clients[i];
 		short events = (short)((client->pending && !flowing ? POLLOUT : 0) |
-				       (flowing && wants_frames(self) ? POLLIN : 0));
+				       (flowing && wants_frames(self) && !client->leaving ? POLLIN : 0));
 
 		at = watch(at, client->fd, client->fd >= 0, events);
 	}

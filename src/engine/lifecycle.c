@@ -32,23 +32,43 @@ static int not_running(const struct instance *instance, struct error *err)
 	return error_set(err, ESRCH, "container %s is not running", instance_name(instance));
 }
 
-int instance_finish(struct instance *instance, int client, struct error *err)
+/* Settles an end; what is slow to free goes into held. */
+static int finish(struct instance *instance, struct file_held *held, bool *gone, struct error *err)
 {
-	struct file_held held = { .count = 0 };
 	struct instance_state state;
 	unsigned delay;
-	bool gone;
 	int ret = instance_lock(instance, err);
 
+	*gone = false;
 	if (ret == -ENOENT)
 		return 0;
 	if (ret == 0)
 		ret = instance_state_read(instance, &state, err);
-	instance->held = &held;
+	instance->held = held;
 	if (ret == 0 && !restart_due(instance, &state, &delay))
-		ret = instance_settle(instance, &gone, err);
+		ret = instance_settle(instance, gone, err);
 	instance->held = NULL;
 	instance_unlock(instance);
+	return ret;
+}
+
+/* The directory of an instance that is no more is the last of it that is open: nothing may stay so here when the
+ * connection to the monitor, which gets it all, is closed. */
+static void leave_directory(struct instance *instance, struct file_held *held)
+{
+	file_hold(held, instance->dir_fd);
+	close(instance->dir_fd);
+	instance->dir_fd = -1;
+}
+
+int instance_finish(struct instance *instance, int client, struct error *err)
+{
+	struct file_held held = { .count = 0 };
+	bool gone;
+	int ret = finish(instance, &held, &gone, err);
+
+	if (gone)
+		leave_directory(instance, &held);
 	client_leave(client, &held);
 	return ret;
 }
@@ -57,8 +77,10 @@ int instance_finish(struct instance *instance, int client, struct error *err)
  * the connection to the monitor, which stays as long as that is open. */
 static int end_run(struct instance *instance, int number, int timeout, int *kept, struct error *err)
 {
+	struct file_held held = { .count = 0 };
 	struct monitor_exit ended;
 	cleanup_close int client = client_connect(instance, MONITOR_OWNS, NULL);
+	bool gone;
 	int ret;
 
 	if (client < 0)
@@ -76,7 +98,8 @@ static int end_run(struct instance *instance, int number, int timeout, int *kept
 	}
 	if (ret < 0 && ret != -EPIPE)
 		return error_errno(err, -ret, "cannot wait for the end of container %s", instance_name(instance));
-	ret = instance_finish(instance, client, err);
+	ret = finish(instance, &held, &gone, err);
+	client_leave(client, &held);
 	if (kept)
 		*kept = take_fd(&client);
 	return ret < 0 ? ret : 1;
@@ -275,6 +298,8 @@ int instance_remove(struct instance *instance, bool force, bool volumes, struct 
 		ret = instance_discard(instance, volumes, err);
 	instance->held = NULL;
 	instance_unlock(instance);
+	if (ret == 0 && client >= 0)
+		leave_directory(instance, &held);
 	client_leave(client, &held);
 	return ret;
 }

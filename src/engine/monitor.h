@@ -19,8 +19,8 @@
  * MONITOR_EXIT to everybody, and waits for those who attached as owners: they
  * clean up themselves, which is faster.  If what is to be cleaned is still
  * there after they have gone, it turns into the engine and does it.  Owners may
- * send what they removed but hold open: a frame of any type with descriptors,
- * which the kernel closes here, and nobody waits for what that frees.
+ * send what they removed but hold open: it is not received, so that the kernel
+ * closes it here after they have gone, and nobody waits for what that frees.
  */
 #ifndef CAISSON_ENGINE_MONITOR_H
 #define CAISSON_ENGINE_MONITOR_H
@@ -63,7 +63,7 @@ enum {
 	MONITOR_INPUT = 'I',
 	MONITOR_INPUT_END = 'E',
 	MONITOR_RESIZE = 'R', /* struct monitor_size */
-	MONITOR_CLOSE = 'C',  /* with descriptors, which are closed by not being received */
+	MONITOR_CLOSE = 'C',  /* after MONITOR_EXIT, with descriptors */
 };
 /* From the monitor. */
 enum {
