@@ -173,9 +173,9 @@ int image_inspect(struct image_store *store, const struct image *image, char **j
 	json_t *object = json_object();
 	const char *comment = config->history_count ? config->history[config->history_count - 1].comment : NULL;
 	bool whole = put_text(object, "Id", image->id) && put(object, "RepoTags", repo_tags(image)) &&
-		     put(object, "RepoDigests", repo_digests(image)) && put_text(object, "Comment", comment) &&
-		     put_text(object, "Created", config->created) && put_text(object, "Author", config->author) &&
-		     put(object, "Config", execution(config)) &&
+		     put(object, "RepoDigests", repo_digests(image)) && put_text(object, "Parent", "") &&
+		     put_text(object, "Comment", comment) && put_text(object, "Created", config->created) &&
+		     put_text(object, "Author", config->author) && put(object, "Config", execution(config)) &&
 		     put_text(object, "Architecture", config->platform.architecture) &&
 		     put_text(object, "Os", config->platform.os) &&
 		     put(object, "Size", json_integer((json_int_t)image->size)) &&

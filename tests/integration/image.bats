@@ -93,6 +93,8 @@ refused()
 	run caisson image inspect -f '{{.Config.Labels.who}} {{json .Config.ExposedPorts}} {{.Architecture}} {{.Config.StopSignal}}' made:1
 	[ "$output" = 'me {"80/tcp":{}} amd64 SIGINT' ]
 	[[ "$(caisson history made:1)" == *"made by hand"* ]]
+	caisson import - silent:1 <"$ARCHIVES/busybox.tar"
+	[ "$(caisson image inspect -f '{{.Comment}}' silent:1)" = "Imported from -" ]
 	refused 'FROM' import -c 'FROM scratch' "$ARCHIVES/busybox.tar" bad:1
 	run caisson import --platform arm64 "$ARCHIVES/busybox.tar" bad:1
 	[ "$status" = 125 ]
@@ -357,6 +359,20 @@ refused()
 	caisson rm user
 	caisson image prune -a -f
 	[ -z "$(caisson images -q)" ]
+}
+
+@test "system df tells what is in use, and what could be had back" {
+	df_of() { caisson system df --format '{{.Type}} {{.TotalCount}} {{.Active}} {{.Reclaimable}}' | grep "^$1"; }
+	[[ "$(df_of Images)" == "Images 1 0 "*" (100%)" ]]
+	caisson create --name user -v data:/data busybox >created
+	caisson tag busybox two:1
+	caisson import -c 'ENV X=1' "$ARCHIVES/busybox.tar" shared:1 # the same layer
+	[ "$(df_of Images)" = "Images 2 1 0B (0%)" ]
+	[ "$(df_of Local)" = "Local Volumes 1 1 0B" ]
+	[[ "$(df_of Containers)" == "Containers 1 0 "* ]]
+	caisson rm user
+	[[ "$(df_of Images)" == "Images 2 0 "*" (100%)" ]]
+	[[ "$(df_of Local)" == "Local Volumes 1 0 "* ]]
 }
 
 # ---- what is wrong or hostile ----

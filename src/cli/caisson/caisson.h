@@ -128,6 +128,7 @@ int image_inspect_command(struct cli *cli, int argc, char **argv);
 int top_command(struct cli *cli, int argc, char **argv);
 int stats_command(struct cli *cli, int argc, char **argv);
 int info_command(struct cli *cli, int argc, char **argv);
+int df_command(struct cli *cli, int argc, char **argv);
 int version_command(struct cli *cli, int argc, char **argv);
 int settle_command(struct cli *cli, int argc, char **argv);
 int images_command(struct cli *cli, int argc, char **argv);
@@ -142,7 +143,7 @@ int history_command(struct cli *cli, int argc, char **argv);
 extern const struct cli_option start_options[], stop_options[], kill_options[], rm_options[], exec_options[],
 	attach_options[], logs_options[], ps_options[], inspect_options[], stats_options[], format_option[],
 	images_options[], rmi_options[], load_options[], save_options[], import_options[], history_options[],
-	force_option[];
+	force_option[], df_options[];
 
 /* "0c5638ef8976", or all of the id; new. */
 json_t *image_short_id(const char *id, bool whole);

@@ -256,6 +256,7 @@ int save_command(struct cli *cli, int argc, char **argv)
 static int import_one(struct cli *cli, const struct io_flags *flags, char **operands, int count)
 {
 	struct image_import_options options = IMAGE_IMPORT_OPTIONS_INIT;
+	cleanup_free char *message = NULL;
 	struct progress progress = PROGRESS_INIT;
 	char id[OCI_DIGEST_MAX];
 	cleanup_close int fd = -1;
@@ -265,7 +266,9 @@ static int import_one(struct cli *cli, const struct io_flags *flags, char **oper
 
 	options.name = count > 1 ? operands[1] : NULL;
 	options.changes = flags->changes.items;
-	options.message = flags->message;
+	if (!flags->message && asprintf(&message, "Imported from %s", operands[0]) < 0)
+		message = NULL;
+	options.message = flags->message ? flags->message : message;
 	if (flags->platform && (!str_starts(flags->platform, "linux/") || !strchr(flags->platform, '/')[1])) {
 		(void)cli_usage_error(cli, "--platform %s: expected linux/ARCHITECTURE, like linux/arm64",
 				      flags->platform);

@@ -11,10 +11,8 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli/caisson/caisson.h"
-#include "cli/caisson/usage.h"
 #include "cli/template.h"
 #include "engine/recover.h"
-#include "engine/volume.h"
 #include "linux/cgroup.h"
 
 struct format_flags {
@@ -147,74 +145,6 @@ int info_command(struct cli *cli, int argc, char **argv)
 	return show_object(cli, flags.format, object);
 }
 
-static json_t *df_row(const char *type, size_t count, size_t active, unsigned long long bytes)
-{
-	char size[16];
-
-	format_size(bytes, size);
-	return json_pack("{s:s,s:o,s:o,s:s}", "Type", type, "TotalCount", json_sprintf("%zu", count), "Active",
-			 json_sprintf("%zu", active), "Size", size);
-}
-
-static json_t *df_instances(struct engine *engine)
-{
-	char **ids;
-	size_t known = 0, active = 0;
-	unsigned long long bytes = 0;
-
-	if (instance_ids(engine, &ids, &known, NULL) < 0)
-		return df_row("Containers", 0, 0, 0);
-	for (size_t i = 0; i < known; i++) {
-		cleanup_instance struct instance instance = INSTANCE_INIT;
-		struct instance_state state;
-
-		if (instance_open(engine, ids[i], 0, &instance, NULL) < 0 || instance_look(&instance, &state, NULL) < 0)
-			continue;
-		active += instance_state_alive(&state);
-		bytes += instance_written(&instance);
-	}
-	runtime_ids_free(ids, known);
-	return df_row("Containers", known, active, bytes);
-}
-
-static int df_command(struct cli *cli, int argc, char **argv)
-{
-	static const struct format_heading headings[] = {
-		{ "Type", "TYPE" }, { "TotalCount", "TOTAL" }, { "Active", "ACTIVE" }, { "Size", "SIZE" },
-		{ NULL, NULL },
-	};
-	struct format_flags flags = { .format = NULL };
-	cleanup_json json_t *rows = json_array();
-	struct image *images = NULL;
-	char **volumes = NULL;
-	size_t count = 0, volumes_count = 0;
-	unsigned long long bytes = 0;
-	struct engine *engine;
-	int code;
-
-	if (!parse(cli, &flags, argc, argv, &code))
-		return code;
-	engine = program_engine(cli);
-	if (!engine)
-		return 1;
-	if (image_list(&engine->images, &images, &count, NULL) == 0) {
-		/* Layers are shared: what is on disk counts, not the sum of the images. */
-		bytes = tree_bytes(engine->images.fd, "blobs") + tree_bytes(engine->images.fd, "snapshots");
-		image_list_free(images, count);
-	}
-	(void)json_array_append_new(rows, df_row("Images", count, count, bytes));
-	(void)json_array_append_new(rows, df_instances(engine));
-	if (volume_list(engine, &volumes, &volumes_count, NULL) == 0)
-		runtime_ids_free(volumes, volumes_count);
-	(void)json_array_append_new(
-		rows, df_row("Local Volumes", volumes_count, volumes_count, tree_bytes(engine->volumes_fd, ".")));
-	return show_rows(cli,
-			 &(struct format){ .format = flags.format,
-					   .table = "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}",
-					   .headings = headings },
-			 rows);
-}
-
 static const struct cli_option system_prune_options[] = {
 	OPT_SWITCH("all", 'a', struct format_flags, all,
 		   "Remove every image without an instance, not only nameless ones"),
@@ -254,7 +184,7 @@ const struct command system_commands[] = {
 	{ .name = "df",
 	  .operands = "[OPTIONS]",
 	  .summary = "Show how much disk the store takes",
-	  .options = format_option,
+	  .options = df_options,
 	  .run = df_command,
 	  .details = "Examples:\n"
 		     "  caisson system df" },
