@@ -26,6 +26,7 @@ struct attachment {
 	size_t keys_count, keys_matched;
 	struct monitor_exit *ended;
 	bool over, detached;
+	int ending; /* signal that is to end us, once the terminal is what it was; 0: none */
 	/*
 	 * Input that the monitor has not taken yet.  Never waited for: the monitor takes no input while we do not take
 	 * its output.
@@ -182,20 +183,33 @@ static void take_signal(struct attachment *self)
 		return;
 	if (info.ssi_signo == SIGWINCH)
 		send_size(self);
+	else if (!self->options->pass_signals)
+		self->over = (self->ending = (int)info.ssi_signo) != 0;
 	else
 		(void)instance_signal(self->instance, (int)info.ssi_signo, NULL);
 }
 
-/* Those that end a program, or are meant for one. */
-static void choose_signals(const struct attach_options *options, sigset_t *set)
+void attach_passed_signals(sigset_t *set)
 {
 	static const int passed[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGCONT, SIGTSTP };
 
 	sigemptyset(set);
+	for (size_t i = 0; i < sizeof(passed) / sizeof(*passed); i++)
+		sigaddset(set, passed[i]);
+}
+
+/* A terminal in raw mode must not be left so: what ends us waits until it is restored. */
+static void choose_signals(const struct attach_options *options, sigset_t *set)
+{
+	static const int ending[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM };
+
+	sigemptyset(set);
+	if (options->pass_signals)
+		attach_passed_signals(set);
+	for (size_t i = 0; options->tty && i < sizeof(ending) / sizeof(*ending); i++)
+		sigaddset(set, ending[i]);
 	if (options->tty)
 		sigaddset(set, SIGWINCH);
-	for (size_t i = 0; options->pass_signals && i < sizeof(passed) / sizeof(*passed); i++)
-		sigaddset(set, passed[i]);
 }
 
 /* 1: ended is filled. */
@@ -239,18 +253,24 @@ int attach(struct instance *instance, int client, const struct attach_options *o
 
 	if (options->tty && options->detach_keys)
 		ret = attach_parse_keys(options->detach_keys, self.keys, &self.keys_count, err);
-	if (ret == 0 && options->tty)
-		ret = tty_make_raw(options->input, &saved, err);
 	if (ret < 0)
 		return ret;
 	choose_signals(options, &chosen);
 	(void)sigprocmask(SIG_BLOCK, &chosen, &before);
+	if (options->tty)
+		ret = tty_make_raw(options->input, &saved, err);
+	if (ret < 0) {
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+		return ret;
+	}
 	signals = self.signals = signalfd(-1, &chosen, SFD_CLOEXEC | SFD_NONBLOCK);
 	send_size(&self);
 	ret = pass_all(&self, err);
 	if (options->tty)
 		(void)tty_restore(options->input, &saved);
 	(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	if (self.ending)
+		(void)raise(self.ending);
 	if (ret >= 0)
 		*result = ret == 1 ? ATTACH_EXITED : self.detached ? ATTACH_DETACHED : ATTACH_LOST;
 	return ret < 0 ? ret : 0;

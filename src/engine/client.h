@@ -7,6 +7,8 @@
 #ifndef CAISSON_ENGINE_CLIENT_H
 #define CAISSON_ENGINE_CLIENT_H
 
+#include <signal.h>
+
 #include "base/file.h"
 #include "engine/engine.h"
 #include "engine/monitor.h"
@@ -38,6 +40,9 @@ struct attach_options {
 /* Passes stdio on until the instance ends, its monitor dies, or the user types the detach keys. */
 int attach(struct instance *instance, int client, const struct attach_options *options, enum attach_result *result,
 	   struct monitor_exit *ended, struct error *err);
+
+/* Those that end a program, or are meant for one: what pass_signals passes. */
+void attach_passed_signals(sigset_t *set);
 
 /* "ctrl-p,ctrl-q" -> bytes; -EINVAL.  *count at most 16. */
 int attach_parse_keys(const char *text, unsigned char keys[static 16], size_t *count, struct error *err);

@@ -248,7 +248,7 @@ static int pass_until_end(struct execution *self, int *code, struct error *err)
 
 	sigemptyset(&chosen);
 	sigaddset(&chosen, SIGWINCH);
-	for (size_t i = 0; !self->tty && i < sizeof(passed) / sizeof(*passed); i++)
+	for (size_t i = 0; i < sizeof(passed) / sizeof(*passed); i++)
 		sigaddset(&chosen, passed[i]);
 	if (terminal)
 		ret = tty_make_raw(self->options->input, &saved, err);

@@ -373,16 +373,20 @@ static int await(struct start *start, pid_t pid, struct error *err)
 
 static int start_child(struct start *start, struct error *err)
 {
+	sigset_t before;
 	pid_t pid;
+	int ret;
 
 	if (pipe2(start->report, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "cannot start the instance");
+	(void)sigprocmask(SIG_BLOCK, start->options->hold, &before);
 	pid = fork();
-	if (pid < 0)
-		return error_errno(err, errno, "cannot start the instance");
 	if (pid == 0)
 		child(start);
-	return await(start, pid, err);
+	ret = pid < 0 ? error_errno(err, errno, "cannot start the instance") : await(start, pid, err);
+	if (ret < 0)
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return ret;
 }
 
 /* A child that was killed has left things behind; any other failure has cleaned up after itself. */

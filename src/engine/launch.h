@@ -14,6 +14,8 @@
 #ifndef CAISSON_ENGINE_LAUNCH_H
 #define CAISSON_ENGINE_LAUNCH_H
 
+#include <signal.h>
+
 #include "engine/engine.h"
 
 struct launch_options {
@@ -23,6 +25,9 @@ struct launch_options {
 	const char *init;	/* path of caisson-init */
 	struct image *image;	/* the instance's image if it is open already, or NULL */
 	unsigned rows, columns; /* of the terminal; 0: not known */
+	/* Signals to block from when the instance may run: whoever attaches will pass them on; or NULL.  They are still
+	 * blocked when launch() has succeeded. */
+	const sigset_t *hold;
 };
 
 /*

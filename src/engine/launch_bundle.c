@@ -52,6 +52,10 @@ static int write_hosts(const struct instance *instance, struct error *err)
 	json_t *item;
 
 	str_append(&text, from_host ? from_host : standard);
+	/* Programs look their own host up. */
+	if (!host)
+		str_printf(&text, "127.0.0.1\t%s %s\n", document_text(instance->record, "Config.Hostname"),
+			   instance_name(instance));
 	json_array_foreach (document_at(instance->record, "HostConfig.ExtraHosts"), i, item) {
 		const char *extra = json_string_value(item), *colon = strchr(extra, ':');
 

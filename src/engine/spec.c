@@ -247,13 +247,51 @@ static json_t *build_process(const json_t *record, const struct spec_facts *fact
 	return process;
 }
 
-static json_t *path_list(const char *const *paths, size_t count)
+/* Whether "/a:/b" has path, or a directory above it; "ALL" has all. */
+static bool names_path(const char *list, const char *path)
+{
+	while (list && *list) {
+		size_t length = strcspn(list, ":");
+
+		if ((length == 3 && strncasecmp(list, "all", 3) == 0) ||
+		    (length > 0 && strncmp(list, path, length) == 0 && (path[length] == '/' || !path[length])))
+			return true;
+		list += length + (list[length] == ':');
+	}
+	return false;
+}
+
+/* The paths that nobody has unmasked, and what else is in "/a:/b". */
+static json_t *path_list(const char *const *paths, size_t count, const char *except, const char *more)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < count; i++)
-		(void)json_array_append_new(list, json_string(paths[i]));
+	for (size_t i = 0; i < count; i++) {
+		if (!names_path(except, paths[i]))
+			(void)json_array_append_new(list, json_string(paths[i]));
+	}
+	while (more && *more) {
+		size_t length = strcspn(more, ":");
+
+		if (length)
+			(void)json_array_append_new(list, json_stringn(more, length));
+		more += length + (more[length] == ':');
+	}
 	return list;
+}
+
+/* docker's systempaths=unconfined, podman's unmask=PATHS and mask=PATHS. */
+static void add_masks(json_t *linux_, const json_t *record)
+{
+	const char *system = security_option(record, "systempaths"), *except = security_option(record, "unmask");
+
+	if (system && strcmp(system, "unconfined") == 0)
+		except = "ALL";
+	(void)document_set(linux_, "maskedPaths",
+			   path_list(masked_paths, sizeof(masked_paths) / sizeof(*masked_paths), except,
+				     security_option(record, "mask")));
+	(void)document_set(linux_, "readonlyPaths",
+			   path_list(readonly_paths, sizeof(readonly_paths) / sizeof(*readonly_paths), except, NULL));
 }
 
 /* Without a network namespace of its own the host's settings would be changed. */
@@ -301,12 +339,8 @@ static json_t *build_linux(const json_t *record, const struct spec_facts *facts,
 			   "devices", devices, "sysctl", build_sysctls(record, facts->rootless));
 	if (facts->cgroup)
 		(void)document_set_text(linux_, "cgroupsPath", facts->cgroup);
-	if (!privileged) {
-		(void)document_set(linux_, "maskedPaths",
-				   path_list(masked_paths, sizeof(masked_paths) / sizeof(*masked_paths)));
-		(void)document_set(linux_, "readonlyPaths",
-				   path_list(readonly_paths, sizeof(readonly_paths) / sizeof(*readonly_paths)));
-	}
+	if (!privileged)
+		add_masks(linux_, record);
 	add_seccomp(linux_, record, facts, capabilities);
 	return linux_;
 }
@@ -373,6 +407,24 @@ json_t *spec_build(const json_t *record, const struct spec_facts *facts, struct 
 	return config;
 }
 
+/* In the place of one of the same name: of two, some programs see the first, and others the last. */
+static void put_variable(json_t *env, json_t *variable)
+{
+	const char *text = json_string_value(variable);
+	size_t i, name = strcspn(text, "=");
+	json_t *item;
+
+	json_array_foreach (env, i, item) {
+		const char *has = json_string_value(item);
+
+		if (strcspn(has, "=") == name && memcmp(has, text, name) == 0) {
+			(void)json_array_set(env, i, variable);
+			return;
+		}
+	}
+	(void)json_array_append(env, variable);
+}
+
 json_t *spec_exec_process(const json_t *config, const json_t *options, const struct image_user *user, struct error *err)
 {
 	json_t *process = json_deep_copy(document_at(config, "process")), *env, *item;
@@ -385,7 +437,7 @@ json_t *spec_exec_process(const json_t *config, const json_t *options, const str
 	}
 	env = document_at(process, "env");
 	json_array_foreach (document_at(options, "Env"), i, item)
-		(void)json_array_append(env, item); /* the last one wins */
+		put_variable(env, item);
 	if (tty && !has_variable(env, "TERM"))
 		(void)json_array_append_new(env, json_string("TERM=xterm"));
 	if (user) {

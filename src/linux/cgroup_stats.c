@@ -95,13 +95,13 @@ struct source {
 		FIELD(NULL, name) \
 	}
 
-/* "cpu user system\n0 123 456\n1 ...": nanoseconds. */
+/* "cpu user system\n0 123 456\n1 ...": nanoseconds, but guessed at each tick: the sum is cpuacct.usage's to say. */
 static void parse_usage_all(const char *text, struct cgroup_stats *stats)
 {
 	uint64_t *grown;
 	char *end;
 
-	stats->cpu_usage = stats->cpu_user = stats->cpu_system = 0;
+	stats->cpu_user = stats->cpu_system = 0;
 	while (*(text += strcspn(text, "\n")) && *++text && stats->cpu_per_cpu_count < PER_CPU_MAX) {
 		uint64_t user, system;
 
@@ -115,7 +115,6 @@ static void parse_usage_all(const char *text, struct cgroup_stats *stats)
 		stats->cpu_per_cpu[stats->cpu_per_cpu_count++] = user + system;
 		stats->cpu_user += user;
 		stats->cpu_system += system;
-		stats->cpu_usage += user + system;
 	}
 }
 
@@ -165,6 +164,7 @@ static void parse_io_stat(const char *text, struct cgroup_stats *stats)
 }
 
 static const struct source V1_SOURCES[] = {
+	{ "cpuacct", "cpuacct.usage", NUMBER(cpu_usage) },
 	{ "cpuacct", "cpuacct.usage_all", .parse = parse_usage_all },
 	{ "cpu",
 	  "cpu.stat",

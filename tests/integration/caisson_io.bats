@@ -119,6 +119,35 @@ log_of()
 	eventually nothing_left
 }
 
+@test "a signal that comes while a run starts is the instance's, too" {
+	command -v strace >"$BATS_TEST_TMPDIR/strace" || skip "needs strace"
+	# Process 1 of an instance does not hear a signal for which it has no handler: only the command could die of it.
+	run strace -o "$BATS_TEST_TMPDIR/trace" -e trace=clone,fork,vfork,read -e inject=clone,fork,vfork:signal=SIGTERM \
+		"$CAISSON_BUILD/bin/caisson" --root "$STORE" run --rm busybox sh -c 'sleep 0.3; exit 5' <"$BATS_FILE_TMPDIR/empty"
+	grep -q '^read([0-9]*, "\\17\\0' "$BATS_TEST_TMPDIR/trace" # by a signalfd
+	[ "$status" -eq 5 ]
+	eventually nothing_left
+}
+
+@test "--sig-proxy=false keeps signals from the instance" {
+	"$CAISSON_BUILD/bin/caisson" --root "$STORE" run --sig-proxy=false --name box busybox \
+		sh -c 'trap "exit 12" TERM; echo up; while :; do sleep 0.05; done' >"$BATS_TEST_TMPDIR/out" <"$BATS_FILE_TMPDIR/empty" 3>&- &
+	pid=$!
+	eventually grep up "$BATS_TEST_TMPDIR/out"
+	kill -TERM "$pid"
+	code=0
+	wait "$pid" || code=$?
+	[ "$code" -eq 143 ]
+	[ "$(state_of box)" = running ]
+}
+
+@test "an attach on a terminal that is ended gives the terminal back" {
+	caisson run -dit --name box busybox sh <"$BATS_FILE_TMPDIR/empty"
+	run on_terminal "$(me) attach box & sleep 1; kill -TERM \$!; wait \$!; stty -a" < <(sleep 3)
+	[[ "$output" == *" icanon "* ]]
+	[ "$(state_of box)" = running ]
+}
+
 @test "start -a attaches, start -ai feeds" {
 	caisson create --name box busybox sh -c 'echo hello; exit 8'
 	try start -a box
@@ -134,6 +163,7 @@ log_of()
 	try exec -e A=1 -w /tmp box sh -c 'echo "$A $IN $PWD"; exit 9'
 	[ "$status" -eq 9 ]
 	[ "$output" = "1 image /tmp" ]
+	[ "$(caisson exec -e IN=exec box sh -c 'env | grep IN=')" = IN=exec ]
 	try exec -u 1000:1000 box sh -c 'id; grep -E "CapEff|CapPrm" /proc/self/status'
 	[[ "$output" == "uid=1000 gid=1000"*0000000000000000*0000000000000000 ]]
 	try exec --privileged box grep CapEff /proc/self/status

@@ -275,6 +275,31 @@ sleeper() # NAME [FLAGS...]
 	[ "$status" -eq 1 ]
 }
 
+@test "top takes options of ps and names of columns" {
+	caisson run -d --name box busybox sleep 1000
+	run caisson top box
+	[[ "${lines[0]}" == UID*PID*PPID*STIME*TTY*TIME*CMD ]]
+	run caisson top box -ef
+	[[ "${lines[1]}" == root*"sleep 1000" ]]
+	run caisson top box aux
+	[[ "${lines[0]}" == USER*PID*%CPU*VSZ*RSS*STAT*CMD ]]
+	run caisson top box -o pid,args
+	[ "$(echo ${lines[1]})" = "$(process_of box) sleep 1000" ]
+	run caisson top box pid comm
+	[ "$(echo ${lines[1]})" = "$(process_of box) sleep" ]
+	try top box -o nonsense
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"unknown column 'nonsense'"* ]]
+}
+
+@test "stats counts CPU time as the scheduler does, not by ticks" {
+	[ -e /sys/fs/cgroup/cpuacct/cpuacct.usage ] || skip "needs cgroup v1's cpuacct controller"
+	# Runs for less than a tick at a time, always between ticks: what is counted by ticks sees nothing of it.
+	caisson run -d --name box busybox sh -c 'while :; do usleep 2000; done'
+	sleep 0.5
+	[ "$(caisson stats --no-stream --format '{{.CPUPerc}}' box)" != 0.00% ]
+}
+
 @test "stats tells the page cache from what programs hold" {
 	[ -e /sys/fs/cgroup/memory/memory.limit_in_bytes ] || skip "needs cgroup v1's memory controller"
 	caisson run -d --name box busybox sh -c 'dd if=/dev/zero of=/file bs=1M count=20; cat /file >/dev/null; sleep 100'

@@ -122,6 +122,36 @@ in_box() # [FLAGS...] -- COMMAND...
 	[ "$output" = $'box\nbox' ]
 	in_box --entrypoint echo -- a b
 	[ "$output" = "a b" ]
+	in_box --entrypoint '["echo", "x"]' -- y
+	[ "$output" = "x y" ]
+}
+
+@test "an instance finds its own host name, and its group among its groups" {
+	in_box --hostname box.test --name its-name -- grep box.test /etc/hosts
+	[ "$output" = $'127.0.0.1\tbox.test its-name' ]
+	in_box -u 1000:2000 -- grep Groups: /proc/self/status
+	[[ "$output" =~ ^Groups:.*2000 ]]
+}
+
+@test "paths of /proc are masked, and unmasked when asked" {
+	in_box -- sh -c 'mount | grep -c " on /proc/"'
+	[ "$output" -gt 4 ]
+	in_box --security-opt systempaths=unconfined -- sh -c 'mount | grep " on /proc/"'
+	[ "$output" = "" ]
+	in_box --security-opt unmask=/proc/sys:/proc/acpi --security-opt mask=/proc/version -- \
+		sh -c 'cat /proc/version; mount'
+	[[ "$output" != *"on /proc/sys type"* ]]
+	[[ "$output" == *"on /proc/version type"* ]]
+	[[ "$output" == *"on /proc/irq type"* ]]
+	[[ "$output" != *"Linux version"* ]]
+}
+
+@test "lists of CPUs that are none are refused" {
+	for cpus in a 0- 1-0 0,,1 '0,' -1; do
+		in_box --cpuset-cpus "$cpus" -- true
+		[ "$status" -eq 125 ]
+		[[ "$output" == *"Invalid value $cpus for cpuset-cpus"* ]]
+	done
 }
 
 @test "users that are none never become root" {

@@ -132,7 +132,7 @@ int attach_stdio(struct cli *cli, struct instance *instance, int client, const s
 		.output = wishes->output ? STDOUT_FILENO : -1,
 		.errors = wishes->errors ? STDERR_FILENO : -1,
 		.tty = raw,
-		.pass_signals = wishes->pass_signals && !raw,
+		.pass_signals = wishes->pass_signals,
 		.detach_keys = wishes->detach_keys ? wishes->detach_keys : "ctrl-p,ctrl-q",
 	};
 	struct monitor_exit ended = { .code = 0 };

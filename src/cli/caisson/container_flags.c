@@ -88,6 +88,32 @@ static int as_cpus(json_t *document, const struct field *field, const char *valu
 	return document_set(document, field->path, json_integer((json_int_t)(cpus * 1e9 + 0.5)));
 }
 
+/* "0-3,7" */
+static int as_cpuset(json_t *document, const struct field *field, const char *value, struct error *err)
+{
+	const char *at = value;
+	bool good = true;
+
+	while (good && *at) {
+		unsigned long first, last;
+		char *end;
+
+		good = *at >= '0' && *at <= '9';
+		first = last = good ? strtoul(at, &end, 10) : 0;
+		at = good ? end : at;
+		if (good && *at == '-') {
+			good = at[1] >= '0' && at[1] <= '9';
+			last = strtoul(at + 1, &end, 10);
+			at = end;
+		}
+		good = good && last >= first && (!*at || (*at == ',' && at[1]));
+		at += *at == ',';
+	}
+	if (!good)
+		return error_set(err, EINVAL, "Invalid value %s for %s; write it like 0-3,7", value, field->flag);
+	return document_set_text(document, field->path, value);
+}
+
 static int as_capability(json_t *document, const struct field *field, const char *value, struct error *err)
 {
 	cleanup_free char *copy = strdup(value);
@@ -455,8 +481,8 @@ static int as_positive(json_t *document, const struct field *field, const char *
 static int as_security(json_t *document, const struct field *field, const char *value, struct error *err)
 {
 	static const char *const known[] = {
-		"no-new-privileges", "seccomp=", "seccomp:", "apparmor=", "apparmor:", "label=", "label:",
-		"systempaths=",	     NULL
+		"no-new-privileges",	  "seccomp=", "seccomp:", "apparmor=",	"apparmor:",  "label=", "label:",
+		"systempaths=unconfined", "mask=/",   "unmask=/", "unmask=ALL", "unmask=all", NULL
 	};
 	cleanup_free char *text = NULL;
 	bool found = false;
@@ -466,7 +492,8 @@ static int as_security(json_t *document, const struct field *field, const char *
 	if (!found)
 		return error_set(err, EINVAL,
 				 "invalid --security-opt: \"%s\"; known are no-new-privileges, seccomp=FILE, "
-				 "seccomp=unconfined, apparmor=PROFILE, label=LABEL",
+				 "seccomp=unconfined, apparmor=PROFILE, label=LABEL, systempaths=unconfined, "
+				 "mask=PATHS, unmask=PATHS",
 				 value);
 	if (str_starts(value, "seccomp") && strcmp(value + strlen("seccomp="), "unconfined") != 0) {
 		json_error_t where;
@@ -504,8 +531,8 @@ static const struct field fields[] = {
 	{ "cpu-quota", "HostConfig.CpuQuota", as_integer },
 	{ "cpu-shares", "HostConfig.CpuShares", as_positive },
 	{ "cpus", "HostConfig.NanoCpus", as_cpus },
-	{ "cpuset-cpus", "HostConfig.CpusetCpus", as_text },
-	{ "cpuset-mems", "HostConfig.CpusetMems", as_text },
+	{ "cpuset-cpus", "HostConfig.CpusetCpus", as_cpuset },
+	{ "cpuset-mems", "HostConfig.CpusetMems", as_cpuset },
 	{ "device", "HostConfig.Devices", as_device },
 	{ "device-cgroup-rule", "HostConfig.DeviceCgroupRules", as_item },
 	{ "device-read-bps", "HostConfig.BlkioDeviceReadBps", as_rate },
@@ -807,6 +834,21 @@ static void set_attached(struct container_flags *flags)
 	}
 }
 
+/* "": none; a JSON list of strings as podman takes it; else one word, as docker takes it. */
+static json_t *entrypoint_of(const char *text)
+{
+	json_t *list = *text == '[' ? json_loads(text, 0, NULL) : NULL, *item;
+	bool words = json_is_array(list);
+	size_t i;
+
+	json_array_foreach (list, i, item)
+		words = words && json_is_string(item);
+	if (words)
+		return list;
+	json_decref(list);
+	return *text ? json_pack("[s]", text) : json_array();
+}
+
 int container_flags_finish(struct container_flags *flags, char **operands, int count, struct error *err)
 {
 	json_t *document = flags->document;
@@ -820,8 +862,7 @@ int container_flags_finish(struct container_flags *flags, char **operands, int c
 		return error_set(err, ENOTSUP, "--pull %s: registries come later; load or import the image",
 				 flags->pull);
 	if (flags->entrypoint)
-		(void)document_set(document, "Config.Entrypoint",
-				   *flags->entrypoint ? json_pack("[s]", flags->entrypoint) : json_array());
+		(void)document_set(document, "Config.Entrypoint", entrypoint_of(flags->entrypoint));
 	(void)document_set_text(document, "Config.Image", operands[0]);
 	for (int i = 1; i < count; i++)
 		(void)document_add(document, "Config.Cmd", json_string(operands[i]));

@@ -147,9 +147,12 @@ static int start_and_attach(struct cli *cli, const struct container_flags *flags
 	struct launch_options options = program_launch_options(cli);
 	cleanup_close int client = -1;
 	struct error err = ERROR_INIT;
+	sigset_t passed;
 
 	options.image = image;
 	options.attach = flags->detach ? 0 : wanted_streams(flags->document);
+	attach_passed_signals(&passed);
+	options.hold = flags->detach || flags->no_sig_proxy ? NULL : &passed;
 	if (launch(instance, &options, &client, &err) < 0)
 		return program_fail(cli, &err, launch_exit_code(&err));
 	instance_unlock(instance);

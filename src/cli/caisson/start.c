@@ -55,9 +55,8 @@ static int start_attached(struct cli *cli, const struct start_flags *flags, cons
 	struct instance_state state;
 	cleanup_close int client = -1;
 	struct error err = ERROR_INIT;
-	struct attach_wishes wishes = {
-		.output = true, .errors = true, .pass_signals = true, .detach_keys = flags->detach_keys
-	};
+	struct attach_wishes wishes = { .output = true, .errors = true, .detach_keys = flags->detach_keys };
+	sigset_t passed;
 	bool detached;
 	int code;
 
@@ -69,6 +68,9 @@ static int start_attached(struct cli *cli, const struct start_flags *flags, cons
 		return program_say(cli, 1, "container %s runs already; attach to it with `caisson attach %s`", what,
 				   what);
 	wishes.input = flags->interactive && document_bool(instance.record, "Config.OpenStdin");
+	wishes.pass_signals = !document_bool(instance.record, "Config.Tty");
+	attach_passed_signals(&passed);
+	options.hold = wishes.pass_signals ? &passed : NULL;
 	options.attach = MONITOR_OWNS | MONITOR_WANTS_OUTPUT | MONITOR_WANTS_ERRORS |
 			 (wishes.input ? MONITOR_WANTS_INPUT : 0);
 	if (launch(&instance, &options, &client, &err) < 0)
@@ -130,7 +132,7 @@ int attach_command(struct cli *cli, int argc, char **argv)
 	if (!instance_state_alive(&state))
 		return program_say(cli, 1, "You cannot attach to a stopped container, start it first");
 	wishes.input = !flags.no_input && document_bool(instance.record, "Config.OpenStdin");
-	wishes.pass_signals = flags.sig_proxy;
+	wishes.pass_signals = flags.sig_proxy && !document_bool(instance.record, "Config.Tty");
 	wishes.detach_keys = flags.detach_keys;
 	client = client_connect(&instance,
 				MONITOR_WANTS_OUTPUT | MONITOR_WANTS_ERRORS | (wishes.input ? MONITOR_WANTS_INPUT : 0),

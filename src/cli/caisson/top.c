@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -19,13 +20,14 @@
 
 enum { SMALL_FILE_MAX = 65536 };
 
-/* What ps -ef shows of a process. */
+/* What is shown of a process. */
 struct task {
 	uid_t uid;
-	int parent, terminal;
+	int parent, group, session, terminal, nice, threads;
 	char state;
-	unsigned long user, system; /* clock ticks */
-	unsigned long long start;   /* clock ticks since boot */
+	unsigned long user, system, size; /* clock ticks; bytes */
+	long resident;			  /* pages */
+	unsigned long long start;	  /* clock ticks since boot */
 	char name[64];
 	char *command; /* owned */
 };
@@ -52,8 +54,9 @@ static int read_task(pid_t pid, struct task *task)
 		return -ESRCH;
 	task->uid = st.st_uid;
 	(void)snprintf(task->name, sizeof(task->name), "%.*s", (int)(close - open - 1), open + 1);
-	if (sscanf(close + 1, " %c %d %*d %*d %d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %*d %*d %*d %llu",
-		   &task->state, &task->parent, &task->terminal, &task->user, &task->system, &task->start) != 6)
+	if (sscanf(close + 1, " %c %d %d %d %d %*d %*u %*u %*u %*u %*u %lu %lu %*d %*d %*d %d %d %*d %llu %lu %ld",
+		   &task->state, &task->parent, &task->group, &task->session, &task->terminal, &task->user,
+		   &task->system, &task->nice, &task->threads, &task->start, &task->size, &task->resident) != 12)
 		return -ESRCH;
 	task->command = read_proc(pid, "cmdline", &size);
 	for (size_t i = 0; task->command && size > 0 && i < size - 1; i++) {
@@ -78,7 +81,8 @@ static void user_text(uid_t uid, char text[static 40])
 	}
 }
 
-static void start_text(unsigned long long ticks, char text[static 16])
+/* Seconds since its start, and that moment as ps shows it. */
+static double start_text(unsigned long long ticks, char text[static 16])
 {
 	struct timespec boot, now;
 	struct tm tm;
@@ -89,20 +93,48 @@ static void start_text(unsigned long long ticks, char text[static 16])
 	started = now.tv_sec - boot.tv_sec + (time_t)(ticks / (unsigned long long)sysconf(_SC_CLK_TCK));
 	(void)localtime_r(&started, &tm);
 	(void)strftime(text, 16, now.tv_sec - started > 86400 ? "%b%d" : "%H:%M", &tm);
+	return (double)boot.tv_sec + (double)boot.tv_nsec / 1e9 - (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
+static json_t *clock_value(unsigned long seconds)
+{
+	return json_sprintf("%02lu:%02lu:%02lu", seconds / 3600, seconds / 60 % 60, seconds % 60);
+}
+
+/* Of the numbers that the kernel has for terminals only the pseudo-terminals' are of interest. */
+static json_t *terminal_value(unsigned number)
+{
+	enum { PTS_MAJOR = 136, PTS_MAJORS = 8 };
+	unsigned major = number >> 8 & 0xfff, minor = (number & 0xff) | (number >> 12 & 0xfff00);
+
+	if (major < PTS_MAJOR || major >= PTS_MAJOR + PTS_MAJORS)
+		return json_string("?");
+	return json_sprintf("pts/%u", (major - PTS_MAJOR) * 256 + minor);
+}
+
+/* Each column by the name that ps -o has for it. */
 static json_t *task_row(pid_t pid, const struct task *task)
 {
-	unsigned long seconds = (task->user + task->system) / (unsigned long)sysconf(_SC_CLK_TCK);
-	char user[40], started[16];
+	double ticks = (double)(task->user + task->system) / (double)sysconf(_SC_CLK_TCK), age;
+	char user[40], started[16], state[2] = { task->state, '\0' };
+	const char *command = task->command && *task->command ? task->command : NULL;
+	json_t *row;
 
 	user_text(task->uid, user);
-	start_text(task->start, started);
-	return json_pack(
-		"{s:s,s:o,s:o,s:s,s:s,s:o,s:o}", "UID", user, "PID", json_sprintf("%d", (int)pid), "PPID",
-		json_sprintf("%d", task->parent), "STIME", started, "TTY", task->terminal ? "pts" : "?", "TIME",
-		json_sprintf("%02lu:%02lu:%02lu", seconds / 3600, seconds / 60 % 60, seconds % 60), "CMD",
-		task->command && *task->command ? json_string(task->command) : json_sprintf("[%s]", task->name));
+	age = start_text(task->start, started);
+	row = json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "user", user, "uid",
+			json_sprintf("%u", task->uid), "pid", json_sprintf("%d", (int)pid), "ppid",
+			json_sprintf("%d", task->parent), "pgid", json_sprintf("%d", task->group), "sid",
+			json_sprintf("%d", task->session), "stat", state, "comm", task->name, "stime", started, "tty",
+			terminal_value((unsigned)task->terminal), "time", clock_value((unsigned long)ticks), "etime",
+			clock_value((unsigned long)age), "vsz", json_sprintf("%lu", task->size / 1024), "rss",
+			json_sprintf("%ld", task->resident * (sysconf(_SC_PAGESIZE) / 1024)), "ni",
+			json_sprintf("%d", task->nice));
+	(void)json_object_set_new(row, "owner", json_string(user)); /* what ps -ef calls UID */
+	(void)json_object_set_new(row, "nlwp", json_sprintf("%d", task->threads));
+	(void)json_object_set_new(row, "pcpu", json_sprintf("%.1f", age > 0 ? 100 * ticks / age : 0));
+	(void)json_object_set_new(row, "args", command ? json_string(command) : json_sprintf("[%s]", task->name));
+	return row;
 }
 
 static int list_tasks(struct instance *instance, json_t *rows, struct error *err)
@@ -133,17 +165,87 @@ static int list_tasks(struct instance *instance, json_t *rows, struct error *err
 	return ret;
 }
 
+static const struct format_heading headings[] = {
+	{ "owner", "UID" }, { "user", "USER" }, { "uid", "UID" },	{ "pid", "PID" },   { "ppid", "PPID" },
+	{ "pgid", "PGID" }, { "sid", "SID" },	{ "stat", "STAT" },	{ "comm", "COMM" }, { "stime", "STIME" },
+	{ "tty", "TTY" },   { "time", "TIME" }, { "etime", "ELAPSED" }, { "vsz", "VSZ" },   { "rss", "RSS" },
+	{ "ni", "NI" },	    { "nlwp", "NLWP" }, { "pcpu", "%CPU" },	{ "args", "CMD" },  { NULL, NULL },
+};
+
+/* Other names that ps(1) and podman have for the same. */
+static const struct {
+	const char *name, *column;
+} aliases[] = { { "cmd", "args" },   { "command", "args" }, { "ucmd", "comm" },	    { "ruser", "user" },
+		{ "euser", "user" }, { "uname", "user" },   { "ruid", "uid" },	    { "euid", "uid" },
+		{ "hpid", "pid" },   { "sess", "sid" },	    { "session", "sid" },   { "pgrp", "pgid" },
+		{ "state", "stat" }, { "s", "stat" },	    { "start", "stime" },   { "tt", "tty" },
+		{ "tname", "tty" },  { "cputime", "time" }, { "elapsed", "etime" }, { "vsize", "vsz" },
+		{ "rssize", "rss" }, { "nice", "ni" },	    { "thcount", "nlwp" },  { "%cpu", "pcpu" } };
+
+static const char *find_column(const char *word, size_t length)
+{
+	for (size_t i = 0; headings[i].field; i++) {
+		if (strlen(headings[i].field) == length && strncasecmp(headings[i].field, word, length) == 0)
+			return headings[i].field;
+	}
+	for (size_t i = 0; i < sizeof(aliases) / sizeof(*aliases); i++) {
+		if (strlen(aliases[i].name) == length && strncasecmp(aliases[i].name, word, length) == 0)
+			return aliases[i].column;
+	}
+	return NULL;
+}
+
+/* "pid,ppid,args" */
+static int add_columns(struct str *table, const char *list, struct error *err)
+{
+	while (*list) {
+		size_t length = strcspn(list, ", ");
+		const char *column = find_column(list, length);
+
+		if (length > 0 && !column)
+			return error_set(err, EINVAL,
+					 "unknown column '%.*s'; known are user, uid, pid, ppid, pgid, sid, "
+					 "stat, comm, stime, tty, time, etime, vsz, rss, ni, nlwp, pcpu, args",
+					 (int)length, list);
+		if (length > 0)
+			str_printf(table, "%s{{.%s}}", table->length ? "\t" : "", column);
+		list += length + (list[length] != '\0');
+	}
+	return 0;
+}
+
+/* What people write after the instance's name: options of ps(1), or columns as podman takes them. */
+static int choose_columns(struct str *table, char **words, int count, struct error *err)
+{
+	static const char full[] = "owner,pid,ppid,stime,tty,time,args";
+	int ret = 0;
+
+	for (int i = 0; ret == 0 && i < count; i++) {
+		const char *word = words[i], *bare = *word == '-' ? word + 1 : word;
+		const char *list = *word == '-' ? strchr(word, 'o') : NULL;
+
+		if (list && strspn(bare, "eAaxo") >= (size_t)(list - bare + 1))
+			ret = list[1]	      ? add_columns(table, list + 1, err)
+			      : i + 1 < count ? add_columns(table, words[++i], err)
+					      : error_set(err, EINVAL, "-o needs a list of columns, like pid,args");
+		else if (strchr(bare, 'u') && bare[strspn(bare, "auxw")] == '\0')
+			ret = add_columns(table, "user,pid,pcpu,vsz,rss,tty,stat,stime,time,args", err);
+		else if (*word == '-' && *bare && bare[strspn(bare, "eAafFlxw")] == '\0')
+			ret = add_columns(table, full, err);
+		else if (*word == '-')
+			ret = error_set(err, EINVAL, "unknown ps option '%s'; known are -ef, aux and -o COLUMNS", word);
+		else
+			ret = add_columns(table, word, err);
+	}
+	return ret == 0 && table->length == 0 ? add_columns(table, full, err) : ret;
+}
+
 int top_command(struct cli *cli, int argc, char **argv)
 {
-	static const struct format_heading headings[] = { { "UID", "UID" },	{ "PID", "PID" }, { "PPID", "PPID" },
-							  { "STIME", "STIME" }, { "TTY", "TTY" }, { "TIME", "TIME" },
-							  { "CMD", "CMD" },	{ NULL, NULL } };
-	static const struct format format = {
-		.table = "{{.UID}}\t{{.PID}}\t{{.PPID}}\t{{.STIME}}\t{{.TTY}}\t{{.TIME}}\t{{.CMD}}",
-		.headings = headings,
-	};
 	cleanup_instance struct instance instance = INSTANCE_INIT;
 	cleanup_json json_t *rows = json_array();
+	cleanup_str struct str table = STR_INIT;
+	struct format format = { .headings = headings };
 	struct instance_state state;
 	struct error err = ERROR_INIT;
 	char **operands;
@@ -163,7 +265,8 @@ int top_command(struct cli *cli, int argc, char **argv)
 		return program_fail(cli, &err, 1);
 	if (!instance_state_alive(&state))
 		return program_say(cli, 1, "container %s is not running", operands[0]);
-	if (list_tasks(&instance, rows, &err) < 0)
+	if (choose_columns(&table, operands + 1, count - 1, &err) < 0 || list_tasks(&instance, rows, &err) < 0)
 		return program_fail(cli, &err, 1);
+	format.table = str_text(&table);
 	return show_rows(cli, &format, rows);
 }
