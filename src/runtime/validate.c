@@ -71,6 +71,12 @@ static int check_sysctls(const struct oci_spec *spec, struct error *err)
 			if (!has_new(spec, OCI_NS_UTS))
 				return error_set(err, EINVAL, "sysctl \"%s\" is not allowed in the hosts uts namespace",
 						 key);
+			if (spec->domainname && strcmp(dotted, "kernel.domainname") == 0 &&
+			    strcmp(spec->domainname, spec->linux_.sysctl.items[i].value) != 0)
+				return error_set(
+					err, EINVAL,
+					"sysctl \"%s\" contradicts the OCI \"domainname\" field, which is \"%s\"", key,
+					spec->domainname);
 			if (strcmp(dotted, "kernel.hostname") == 0)
 				return error_set(
 					err, EINVAL,

@@ -327,6 +327,22 @@ then_poststop() {
 	[ ! -e "$B/rootfs/program" ] || fail "the program ran"
 }
 
+# Step 12 of the lifecycle: "The container MUST be destroyed by undoing the steps performed during create phase".
+destroyed_after() {
+	created "$(log_hook "$1" one 3) | probe(\"sleep\")"
+	start
+	! state >/dev/null || fail "the container is still there: $(state .status)"
+	dies "$PID"
+}
+
+@test "config.md hooks.startContainer: MUST be followed by the container's destruction when one fails" {
+	destroyed_after startContainer
+}
+
+@test "config.md hooks.poststart: MUST be followed by the container's destruction when one fails (1.2.1)" {
+	destroyed_after poststart
+}
+
 @test "config.md hooks.startContainer: MUST be followed by the poststop hooks when one fails" {
 	created "$(log_hook startContainer failing 3) | $(log_hook poststop) | probe(\"sleep\")"
 	start

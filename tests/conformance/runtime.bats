@@ -177,6 +177,10 @@ stopped() {
 	refuses 'mount("/m"; "nosuchfs"; "none"; [])'
 }
 
+@test "runtime.md create: MUST generate an error if it cannot apply two properties that contradict each other" {
+	refuses '.domainname = "one.example" | .linux.sysctl = {"kernel.domainname": "two.example"}'
+}
+
 @test "runtime.md create: SHOULD take any ID of letters, digits and +-._" {
 	ID=cf$CF_ID-A_b.c+9
 	created 'probe("sleep")'
