@@ -34,8 +34,10 @@ struct execution {
 	int pidfd, master, signals;
 	int input[2], output[2], errors[2]; /* [0] is read from */
 	int from_user;			    /* where input comes from; -1 once it has ended */
-	bool tty, detached;
-	char keys[16];
+	bool tty;
+	/* Input that the process has not taken yet.  Never waited for: it may wait for us to take its output. */
+	size_t pending_from, pending_to;
+	char pending[CHUNK];
 };
 
 static void close_pair(int pair[2])
@@ -165,15 +167,43 @@ static void copy_output(int *from, int to)
 	}
 }
 
-static void copy_input(struct execution *self)
+static int input_end(const struct execution *self)
 {
-	int to = self->tty ? self->master : self->input[1];
+	return self->tty ? self->master : self->input[1];
+}
 
-	if (copy_once(self->from_user, to))
-		return;
+static void end_input(struct execution *self)
+{
 	self->from_user = -1;
-	if (!self->tty)
+	self->pending_from = self->pending_to = 0;
+	if (!self->tty && self->input[1] >= 0)
 		close(take_fd(&self->input[1]));
+}
+
+static void pass_input(struct execution *self)
+{
+	ssize_t count = write(input_end(self), self->pending + self->pending_from,
+			      self->pending_to - self->pending_from);
+
+	if (count >= 0)
+		self->pending_from += (size_t)count;
+	else if (errno != EAGAIN && errno != EINTR)
+		end_input(self); /* nobody reads it any more */
+}
+
+static void take_input(struct execution *self)
+{
+	ssize_t count = read(self->from_user, self->pending, sizeof(self->pending));
+
+	if (count < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	if (count <= 0) {
+		end_input(self);
+		return;
+	}
+	self->pending_from = 0;
+	self->pending_to = (size_t)count;
+	pass_input(self);
 }
 
 static void copy_size(const struct execution *self)
@@ -202,13 +232,16 @@ static void pass_stdio(struct execution *self)
 	bool ended = false;
 
 	while (!ended || self->output[0] >= 0 || self->errors[0] >= 0 || self->master >= 0) {
+		bool pending = !ended && self->pending_from < self->pending_to;
+		short feeding = pending && self->tty ? POLLOUT : 0;
 		struct pollfd fds[] = { { .fd = self->pidfd, .events = POLLIN },
 					{ .fd = self->output[0], .events = POLLIN },
 					{ .fd = self->errors[0], .events = POLLIN },
-					{ .fd = self->master, .events = POLLIN },
-					{ .fd = ended ? -1 : self->from_user, .events = POLLIN },
-					{ .fd = self->signals, .events = POLLIN } };
-		int found = poll(fds, 6, ended ? 0 : -1);
+					{ .fd = self->master, .events = (short)(POLLIN | feeding) },
+					{ .fd = ended || pending ? -1 : self->from_user, .events = POLLIN },
+					{ .fd = self->signals, .events = POLLIN },
+					{ .fd = pending && !self->tty ? self->input[1] : -1, .events = POLLOUT } };
+		int found = poll(fds, 7, ended ? 0 : -1);
 
 		if (found < 0 && errno != EINTR)
 			return;
@@ -220,10 +253,12 @@ static void pass_stdio(struct execution *self)
 			copy_output(&self->output[0], self->options->output);
 		if (fds[2].revents)
 			copy_output(&self->errors[0], self->options->errors);
-		if (fds[3].revents)
+		if ((fds[3].revents & POLLOUT) || fds[6].revents)
+			pass_input(self);
+		if (fds[3].revents & ~POLLOUT)
 			copy_output(&self->master, self->options->output);
 		if (fds[4].revents)
-			copy_input(self);
+			take_input(self);
 		if (fds[5].revents)
 			take_signal(self);
 		if (fds[0].revents && !ended) {
@@ -258,6 +293,7 @@ static int pass_until_end(struct execution *self, int *code, struct error *err)
 	(void)sigprocmask(SIG_BLOCK, &chosen, &before);
 	self->signals = signalfd(-1, &chosen, SFD_CLOEXEC | SFD_NONBLOCK);
 	copy_size(self);
+	(void)fcntl(input_end(self), F_SETFL, O_RDWR | O_NONBLOCK);
 	self->from_user = self->options->interactive ? self->options->input : -1;
 	if (!self->options->interactive && self->input[1] >= 0)
 		close(take_fd(&self->input[1]));

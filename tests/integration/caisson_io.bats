@@ -267,3 +267,10 @@ me()
 	run on_terminal "$(me) exec -i box sh -c 'test -t 0 -o -t 1 || echo no terminal'" < <(sleep 1)
 	[[ "$output" == *"no terminal"* ]]
 }
+
+@test "exec -i takes what the process prints while it has not read all of its input" {
+	caisson run -d --name box busybox sleep 60
+	yes 0123456789 | head -c 1000000 >"$BATS_TEST_TMPDIR/input"
+	timeout -s KILL 30 "$CAISSON_BUILD/bin/caisson" --root "$STORE" exec -i box od -v <"$BATS_TEST_TMPDIR/input" >"$BATS_TEST_TMPDIR/output"
+	caisson run --rm -i busybox od -v <"$BATS_TEST_TMPDIR/input" | cmp - "$BATS_TEST_TMPDIR/output"
+}
