@@ -47,6 +47,14 @@ load lib/helpers
 	in_cgroup "$CF_CGROUP/$ID.there"
 }
 
+# "Runtimes MAY consider certain cgroupsPath values to be invalid, and MUST generate an error if this is the case."
+@test "config-linux.md cgroupsPath: MUST be an error, or stay in the hierarchy, when it leads out of it" {
+	configure ".linux.cgroupsPath = \"/x/../../../../../../..$CF_CGROUP/$ID.out\""
+	create
+	[ "$STATUS" -eq 0 ] || [ -n "$(said)" ] || fail "create failed without a word"
+	[ ! -e "$CF_CGROUP" ] || fail "$CF_CGROUP was made, out of any cgroup mount"
+}
+
 # ---- Cgroup ownership ----
 
 # own_cgroup OPTIONS: a container of host user 200000 with a cgroup mount of these options.

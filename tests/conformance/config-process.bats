@@ -388,6 +388,10 @@ warns_of() {
 	refuses_to_run '.process.scheduler = {policy: "SCHED_BOGUS"}'
 }
 
+@test "config.md process.scheduler.policy: MUST be given, REQUIRED" {
+	refuses_to_run '.process.scheduler = {nice: 1}'
+}
+
 @test "config.md process.scheduler.flags: MUST generate an error for an unknown flag" {
 	refuses_to_run '.process.scheduler = {policy: "SCHED_OTHER", flags: ["SCHED_FLAG_BOGUS"]}'
 }
@@ -409,6 +413,10 @@ warns_of() {
 
 @test "config.md process.ioPriority: MUST generate an error for an unknown class" {
 	refuses_to_run '.process.ioPriority = {class: "IOPRIO_CLASS_BOGUS", priority: 0}'
+}
+
+@test "config.md process.ioPriority.class: MUST be given, REQUIRED" {
+	refuses_to_run '.process.ioPriority = {priority: 3}'
 }
 
 # exec is no operation of the specification; runtimes that have it take process documents with `exec --process FILE`.
