@@ -45,6 +45,11 @@ static void print_options(FILE *out, const struct cli_option *options)
 	}
 }
 
+static bool same_group(const struct command *one, const struct command *other)
+{
+	return one->group == other->group || (one->group && other->group && strcmp(one->group, other->group) == 0);
+}
+
 static void print_commands(FILE *out, const struct command *commands)
 {
 	int column = 0;
@@ -53,10 +58,19 @@ static void print_commands(FILE *out, const struct command *commands)
 		if (each->summary && (int)strlen(each->name) > column)
 			column = (int)strlen(each->name);
 	}
-	(void)fputs("\nCommands:\n", out);
-	for (; commands->name; commands++) {
-		if (commands->summary)
-			print_row(out, commands->name, column, commands->summary);
+	/* A group begins where the first of it stands, and has all of it. */
+	for (const struct command *first = commands; first->name; first++) {
+		const struct command *before = commands;
+
+		while (before < first && !(before->summary && same_group(before, first)))
+			before++;
+		if (before < first || !first->summary)
+			continue;
+		(void)fprintf(out, "\n%s:\n", first->group ? first->group : "Commands");
+		for (const struct command *each = first; each->name; each++) {
+			if (each->summary && same_group(each, first))
+				print_row(out, each->name, column, each->summary);
+		}
 	}
 }
 

@@ -80,6 +80,7 @@ struct command {
 	const char *alias;    /* a second name ("ls" for "list"), or NULL */
 	const char *operands; /* for the usage line: "[OPTIONS] IMAGE [COMMAND] [ARG...]" */
 	const char *summary;  /* one line; NULL hides the command */
+	const char *group;    /* heading under which its parent's --help lists it; NULL: "Commands" */
 	const char *details;  /* below the flags in --help: examples, notes; or NULL */
 	const char *complete; /* what the operands may be (complete.h), or NULL */
 	int min_operands;

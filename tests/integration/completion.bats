@@ -187,6 +187,12 @@ in_bash()
 	[ ! -e hacked ]
 }
 
+@test "bash: the scripts are clean" {
+	command -v shellcheck || skip "needs shellcheck"
+	caisson completion bash | shellcheck -s bash -
+	"$CAISSON_BUILD/bin/caisson-oci" completion bash | shellcheck -s bash -
+}
+
 @test "bash: a real one, at a terminal" {
 	command -v script || skip "needs script(1)"
 	printf '%s\n' 'PS1=' 'bind "set enable-bracketed-paste off"' "source <($CAISSON_BUILD/bin/caisson completion bash)" \

@@ -66,7 +66,8 @@ static const struct command commands[] = {
 	  .operands_end_options = true,
 	  .options = sample_options,
 	  .run = never_run },
-	{ .name = "image", .summary = "Images", .commands = image_commands },
+	{ .name = "image", .group = "Others", .summary = "Images", .commands = image_commands },
+	{ .name = "hidden", .group = "Nowhere" },
 	{ .name = "rename",
 	  .operands = "A B",
 	  .summary = "Rename",
@@ -207,6 +208,19 @@ static void test_help(void **state)
 	assert_null(strstr(bench->out, "hidden"));
 }
 
+static void test_groups(void **state)
+{
+	struct bench *bench = *state;
+
+	bench->cli.command = &root;
+	cli_help(&bench->cli);
+	(void)fflush(bench->cli.out);
+	/* Each group is whole, whatever stands between its commands. */
+	assert_non_null(strstr(bench->out,
+			       "\nCommands:\n  run      Run it\n  rename   Rename\n\nOthers:\n  image    Images\n"));
+	assert_null(strstr(bench->out, "Nowhere"));
+}
+
 static int dispatch(struct bench *bench, const char *line)
 {
 	int code, argc = split(bench, line, bench->words);
@@ -261,6 +275,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_truths_and_double_dash, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_errors_say_what_to_do, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_help, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_groups, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_dispatch, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_single_dash, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_machine, set_up, tear_down),

@@ -59,20 +59,6 @@ const struct command root_commands[] = {
 #include "cli/caisson/instance_commands.inc"
 	/* clang-format on */
 	{
-		.name = "completion",
-		.operands = "bash|zsh|fish",
-		.summary = "Print a script that teaches a shell to complete commands",
-		.complete = "bash zsh fish",
-		.min_operands = 1,
-		.max_operands = 1,
-		.run = completion_command,
-		.details = "Examples:\n"
-			   "  source <(caisson completion bash)\n"
-			   "  caisson completion zsh >\"${fpath[1]}/_caisson\"\n"
-			   "  caisson completion fish | source\n\n"
-			   "`make install` puts them where the shells look.",
-	},
-	{
 		.name = "container",
 		.operands = "COMMAND",
 		.summary = "Manage instances",
@@ -80,70 +66,6 @@ const struct command root_commands[] = {
 		.details = "Examples:\n"
 			   "  caisson container ls -a\n"
 			   "  caisson container prune -f",
-	},
-	{
-		.name = "help",
-		.operands = "[COMMAND]",
-		.summary = "Show help of a command",
-		.max_operands = -1,
-		.run = help_command,
-		.details = "Examples:\n"
-			   "  caisson help image load",
-	},
-	{
-		.name = "history",
-		.operands = "[OPTIONS] IMAGE",
-		.summary = "Show how an image was made",
-		.complete = "image",
-		.min_operands = 1,
-		.max_operands = 1,
-		.options = history_options,
-		.run = history_command,
-		.details = "Examples:\n"
-			   "  caisson history --no-trunc busybox",
-	},
-	{
-		.name = "image",
-		.operands = "COMMAND",
-		.summary = "Manage images",
-		.commands = image_commands,
-		.details = "Examples:\n"
-			   "  caisson image load -i busybox.tar\n"
-			   "  caisson image ls",
-	},
-	{
-		.name = "images",
-		.operands = "[OPTIONS] [REPOSITORY[:TAG]]",
-		.summary = "List images",
-		.complete = "image",
-		.max_operands = 1,
-		.options = images_options,
-		.run = images_command,
-		.details = "Examples:\n"
-			   "  caisson images\n"
-			   "  caisson images --filter dangling=true -q",
-	},
-	{
-		.name = "import",
-		.operands = "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
-		.summary = "Make an image from a root file system's tarball",
-		.complete = "file;image",
-		.min_operands = 1,
-		.max_operands = 2,
-		.options = import_options,
-		.run = import_command,
-		.details = "Examples:\n"
-			   "  caisson import rootfs.tar.gz mine:1\n"
-			   "  tar -C DIR -c . | caisson import -c 'CMD [\"/bin/sh\"]' - mine:2",
-	},
-	{
-		.name = "info",
-		.operands = "[OPTIONS]",
-		.summary = "Show what the engine and the host are",
-		.options = format_option,
-		.run = info_command,
-		.details = "Examples:\n"
-			   "  caisson info -f '{{.CgroupVersion}}'",
 	},
 	{
 		.name = "inspect",
@@ -160,7 +82,68 @@ const struct command root_commands[] = {
 			   "  caisson inspect --type image -f '{{json .Config.Cmd}}' busybox",
 	},
 	{
+		.name = "ps",
+		.operands = "[OPTIONS]",
+		.summary = "List instances",
+		.options = ps_options,
+		.run = ps_command,
+		.details = "Examples:\n"
+			   "  caisson ps -a\n"
+			   "  caisson ps --filter status=exited --format '{{.Names}}\\t{{.Status}}'",
+	},
+	{
+		.name = "history",
+		.group = "Images",
+		.operands = "[OPTIONS] IMAGE",
+		.summary = "Show how an image was made",
+		.complete = "image",
+		.min_operands = 1,
+		.max_operands = 1,
+		.options = history_options,
+		.run = history_command,
+		.details = "Examples:\n"
+			   "  caisson history --no-trunc busybox",
+	},
+	{
+		.name = "image",
+		.group = "Images",
+		.operands = "COMMAND",
+		.summary = "Manage images",
+		.commands = image_commands,
+		.details = "Examples:\n"
+			   "  caisson image load -i busybox.tar\n"
+			   "  caisson image ls",
+	},
+	{
+		.name = "images",
+		.group = "Images",
+		.operands = "[OPTIONS] [REPOSITORY[:TAG]]",
+		.summary = "List images",
+		.complete = "image",
+		.max_operands = 1,
+		.options = images_options,
+		.run = images_command,
+		.details = "Examples:\n"
+			   "  caisson images\n"
+			   "  caisson images --filter dangling=true -q",
+	},
+	{
+		.name = "import",
+		.group = "Images",
+		.operands = "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
+		.summary = "Make an image from a root file system's tarball",
+		.complete = "file;image",
+		.min_operands = 1,
+		.max_operands = 2,
+		.options = import_options,
+		.run = import_command,
+		.details = "Examples:\n"
+			   "  caisson import rootfs.tar.gz mine:1\n"
+			   "  tar -C DIR -c . | caisson import -c 'CMD [\"/bin/sh\"]' - mine:2",
+	},
+	{
 		.name = "load",
+		.group = "Images",
 		.operands = "[OPTIONS] [FILE|DIRECTORY]",
 		.summary = "Load images from an OCI layout or a docker archive",
 		.complete = "file",
@@ -172,17 +155,8 @@ const struct command root_commands[] = {
 			   "  caisson load -i layout/ --name mine:1",
 	},
 	{
-		.name = "ps",
-		.operands = "[OPTIONS]",
-		.summary = "List instances",
-		.options = ps_options,
-		.run = ps_command,
-		.details = "Examples:\n"
-			   "  caisson ps -a\n"
-			   "  caisson ps --filter status=exited --format '{{.Names}}\\t{{.Status}}'",
-	},
-	{
 		.name = "rmi",
+		.group = "Images",
 		.operands = "[OPTIONS] IMAGE [IMAGE...]",
 		.summary = "Remove images",
 		.complete = "image",
@@ -195,6 +169,7 @@ const struct command root_commands[] = {
 	},
 	{
 		.name = "save",
+		.group = "Images",
 		.operands = "[OPTIONS] IMAGE [IMAGE...]",
 		.summary = "Write images to an archive",
 		.complete = "image",
@@ -205,6 +180,82 @@ const struct command root_commands[] = {
 		.details = "Examples:\n"
 			   "  caisson save busybox | gzip >busybox.tar.gz\n"
 			   "  caisson save --format oci-archive -o two.tar mine:1 mine:2",
+	},
+	{
+		.name = "tag",
+		.group = "Images",
+		.operands = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+		.summary = "Give an image one more name",
+		.complete = "image",
+		.min_operands = 2,
+		.max_operands = 2,
+		.run = tag_command,
+		.details = "Examples:\n"
+			   "  caisson tag busybox mine:1",
+	},
+	{
+		.name = "completion",
+		.group = "Engine",
+		.operands = "bash|zsh|fish",
+		.summary = "Print a script that teaches a shell to complete commands",
+		.complete = "bash zsh fish",
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = completion_command,
+		.details = "Examples:\n"
+			   "  source <(caisson completion bash)\n"
+			   "  caisson completion zsh >\"${fpath[1]}/_caisson\"\n"
+			   "  caisson completion fish | source\n\n"
+			   "`make install` puts them where the shells look.",
+	},
+	{
+		.name = "help",
+		.group = "Engine",
+		.operands = "[COMMAND]",
+		.summary = "Show help of a command",
+		.max_operands = -1,
+		.run = help_command,
+		.details = "Examples:\n"
+			   "  caisson help image load",
+	},
+	{
+		.name = "info",
+		.group = "Engine",
+		.operands = "[OPTIONS]",
+		.summary = "Show what the engine and the host are",
+		.options = format_option,
+		.run = info_command,
+		.details = "Examples:\n"
+			   "  caisson info -f '{{.CgroupVersion}}'",
+	},
+	{
+		.name = "system",
+		.group = "Engine",
+		.operands = "COMMAND",
+		.summary = "Manage the store",
+		.commands = system_commands,
+		.details = "Examples:\n"
+			   "  caisson system df",
+	},
+	{
+		.name = "version",
+		.group = "Engine",
+		.operands = "[OPTIONS]",
+		.summary = "Show the version",
+		.options = format_option,
+		.run = version_command,
+		.details = "Examples:\n"
+			   "  caisson version -f '{{.Version}}'",
+	},
+	{
+		.name = "volume",
+		.group = "Engine",
+		.operands = "COMMAND",
+		.summary = "Manage volumes",
+		.commands = volume_commands,
+		.details = "Examples:\n"
+			   "  caisson volume create data\n"
+			   "  caisson run --rm -v data:/srv busybox ls /srv",
 	},
 	LATER("build", "build with buildah or docker, and bring it in with `caisson load`"),
 	LATER("commit", "take the file system out with tar, and bring it in with `caisson import`"),
@@ -219,42 +270,5 @@ const struct command root_commands[] = {
 	/* For the monitor, and for the shells. */
 	{ .name = "settle", .operands = "CONTAINER LOCK", .max_operands = 2, .run = settle_command },
 	{ .name = "__complete", .operands = "WORD...", .max_operands = -1, .run = complete_command },
-	{
-		.name = "system",
-		.operands = "COMMAND",
-		.summary = "Manage the store",
-		.commands = system_commands,
-		.details = "Examples:\n"
-			   "  caisson system df",
-	},
-	{
-		.name = "tag",
-		.operands = "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
-		.summary = "Give an image one more name",
-		.complete = "image",
-		.min_operands = 2,
-		.max_operands = 2,
-		.run = tag_command,
-		.details = "Examples:\n"
-			   "  caisson tag busybox mine:1",
-	},
-	{
-		.name = "version",
-		.operands = "[OPTIONS]",
-		.summary = "Show the version",
-		.options = format_option,
-		.run = version_command,
-		.details = "Examples:\n"
-			   "  caisson version -f '{{.Version}}'",
-	},
-	{
-		.name = "volume",
-		.operands = "COMMAND",
-		.summary = "Manage volumes",
-		.commands = volume_commands,
-		.details = "Examples:\n"
-			   "  caisson volume create data\n"
-			   "  caisson run --rm -v data:/srv busybox ls /srv",
-	},
 	{ .name = NULL },
 };
