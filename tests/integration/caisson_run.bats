@@ -198,7 +198,7 @@ in_box() # [FLAGS...] -- COMMAND...
 
 @test "--tmpfs, --read-only, --shm-size" {
 	in_box --tmpfs /scratch:size=1m,mode=700 --read-only -- \
-		sh -c 'touch /scratch/x && stat -c %a /scratch; touch /x; df -k /scratch | tail -1'
+		sh -c 'touch /scratch/x && stat -c %a /scratch; touch /x 2>&1; df -k /scratch | tail -1'
 	[[ "$output" == 700*"Read-only file system"*1024* ]]
 	in_box --shm-size 3m -- sh -c 'df -k /dev/shm | tail -1'
 	[[ "$output" == *3072* ]]
