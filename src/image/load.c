@@ -379,6 +379,8 @@ static int load_docker(struct load *load, struct error *err)
 	size_t size;
 	int ret = source_read(&load->source, "manifest.json", &text, &size, err);
 
+	if (ret == -ENOENT && load->source.dir < 0 && load->intake.count == 0)
+		return error_set(err, EINVAL, "the archive is empty");
 	if (ret == -ENOENT)
 		return error_set(err, EINVAL,
 				 "neither an OCI layout (no oci-layout) nor a docker archive (no manifest.json); use "

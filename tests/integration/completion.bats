@@ -127,6 +127,7 @@ in_bash()
 @test "--root says whose instances are meant" {
 	run "$CAISSON_BUILD/bin/caisson" __complete --root "$BATS_TEST_TMPDIR/other" rm ""
 	[ -z "$output" ]
+	[ ! -e "$BATS_TEST_TMPDIR/other" ]
 	run "$CAISSON_BUILD/bin/caisson" __complete "--root=$STORE" start ""
 	[[ "$output" == old* ]]
 }

@@ -96,6 +96,12 @@ refused()
 	caisson import - silent:1 <"$ARCHIVES/busybox.tar"
 	[ "$(caisson image inspect -f '{{.Comment}}' silent:1)" = "Imported from -" ]
 	refused 'FROM' import -c 'FROM scratch' "$ARCHIVES/busybox.tar" bad:1
+	caisson import --platform linux/m68k "$ARCHIVES/busybox.tar" foreign:1
+	run --separate-stderr caisson create foreign:1 true
+	[ "$status" = 0 ]
+	[[ "$stderr" == *"WARNING: the image is for linux/m68k"* ]]
+	run --separate-stderr caisson create --platform linux/m68k foreign:1 true
+	[ -z "$stderr" ]
 	run caisson import --platform arm64 "$ARCHIVES/busybox.tar" bad:1
 	[ "$status" = 125 ]
 }
@@ -382,7 +388,8 @@ refused()
 	refused 'not a tar archive' import /etc/passwd x:1
 	refused 'use `image import`' load -i "$ARCHIVES/busybox.tar"
 	refused 'the archive is empty' import "$ARCHIVES/empty" x:1
-	refused 'neither an OCI layout' load -i "$ARCHIVES/empty"
+	refused 'the archive is empty' load -i "$ARCHIVES/empty"
+	INPUT=$ARCHIVES/empty refused 'the archive is empty' load
 	refused 'neither an OCI layout' load -i tree
 	refused 'open nothing: No such file' load -i nothing
 	refused 'open nothing: No such file' import nothing

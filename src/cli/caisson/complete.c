@@ -2,6 +2,7 @@
 /* caisson completion SHELL, and caisson __complete WORD..., which its scripts call. */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli/caisson/caisson.h"
 #include "cli/complete.h"
@@ -104,7 +105,8 @@ static void offer(struct completion *completion, const char *kind)
 	struct engine *engine;
 
 	program->root = program->flags.root && *program->flags.root ? program->flags.root : NULL;
-	engine = program_engine(completion->cli);
+	/* Pressing a key makes no store. */
+	engine = program->root && access(program->root, F_OK) < 0 ? NULL : program_engine(completion->cli);
 	if (!engine)
 		return;
 	if (strcmp(kind, "image") == 0)

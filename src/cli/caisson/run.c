@@ -48,6 +48,18 @@ static int check_platform(const json_t *document, const struct image *image, str
 	return 0;
 }
 
+/* As docker: what was not asked for is tried all the same, for a kernel may have an interpreter (binfmt_misc). */
+static void warn_of_platform(struct cli *cli, const struct container_flags *flags, const struct image *image)
+{
+	const char *has = image->config.platform.architecture, *host = oci_host_architecture();
+
+	if (!*document_text(flags->document, "Platform") && has && strcmp(has, host) != 0)
+		(void)program_say(cli, 0,
+				  "WARNING: the image is for linux/%s, this host is linux/%s; --platform linux/%s says "
+				  "that you mean it",
+				  has, host, has);
+}
+
 /* As docker: one that is there already belongs to somebody. */
 static int write_id_file(const char *path, const char *id, struct error *err)
 {
@@ -181,6 +193,7 @@ static int run_or_create(struct cli *cli, struct container_flags *flags, char **
 		return program_say(cli, EXIT_ENGINE, "the input device is not a TTY; leave -t out");
 	if (open_image(engine, operands[0], &image, &err) < 0)
 		return program_fail(cli, &err, failure);
+	warn_of_platform(cli, flags, &image);
 	if (create_instance(engine, flags, &image, run, &instance, &err) < 0) {
 		code = program_fail(cli, &err, failure);
 	} else if (run) {
