@@ -5,7 +5,7 @@
  * A function that can fail returns 0 (or a non-negative result) or a negative
  * errno, and fills a struct error with a chain that reads from the outside in:
  *
- *     cannot mount proc on /proc: Operation not permitted
+ *     cannot mount proc on /proc: operation not permitted
  *
  * The callee sets the innermost part, each caller that has something to add
  * wraps it.  Every function takes a NULL struct error and then only returns
@@ -31,6 +31,10 @@ int error_set(struct error *err, int code, const char *format, ...) __attribute_
 
 /* Like error_set(), followed by ": " and what errno value code means; returns -code. */
 int error_errno(struct error *err, int code, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* What an errno value means, in the words that programs look for: those of the C library's strerror(3) on most systems,
+ * without its capital ("no such file or directory", "device or resource busy"), whichever library is linked. */
+const char *error_words(int code);
 
 /* Puts "format: " before what is there; returns minus the code that was set before (-EIO when err is NULL). */
 int error_wrap(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -159,7 +159,7 @@ killed_after()
 	left=$(ls -A "$STORE/instances" "$STORE/pending" "$STORE/names" | grep -v "^$STORE\|^$" || true)
 	umount "$BATS_TEST_TMPDIR/small"
 	[ "$full" -eq 125 ]
-	[[ "$message" == "caisson: "*"No space left on device"* ]]
+	[[ "$message" == "caisson: "*"no space left on device"* ]]
 	[ "$works" = works ]
 	[ -z "$left" ]
 }

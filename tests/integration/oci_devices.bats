@@ -58,7 +58,7 @@ RUN='"$RUNTIME" --root "$STATE" run "$ID" <"$WORK/nothing"'
 @test "a network device that is not there, or cannot be moved, is named" {
 	config '.linux.netDevices = {nosuch: {}}'
 	on_a_host "$RUN"
-	[[ $output == *"linux.netDevices: cannot find the network device nosuch: No such device"* ]]
+	[[ $output == *"linux.netDevices: cannot find the network device nosuch: no such device"* ]]
 	config '.linux.netDevices = {lo: {name: "eth0"}}'
 	on_a_host "$RUN"
 	[[ $output == *"linux.netDevices: cannot move the network device lo"* ]]

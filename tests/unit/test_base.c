@@ -27,10 +27,10 @@ static void test_error(void **state)
 
 	(void)state;
 	assert_int_equal(error_errno(&err, ENOENT, "open %s", "x"), -ENOENT);
-	assert_string_equal(err.text, "open x: No such file or directory");
+	assert_string_equal(err.text, "open x: no such file or directory");
 	assert_int_equal(error_wrap(&err, "cannot start %d", 7), -ENOENT);
 	assert_int_equal(error_hint(&err, "make it"), -ENOENT);
-	assert_string_equal(err.text, "cannot start 7: open x: No such file or directory; make it");
+	assert_string_equal(err.text, "cannot start 7: open x: no such file or directory; make it");
 	assert_int_equal(err.code, ENOENT);
 	assert_int_equal(error_set(NULL, EBUSY, "x"), -EBUSY);
 	assert_int_equal(error_errno(NULL, EBUSY, "x"), -EBUSY);
@@ -621,7 +621,7 @@ static void test_log_settings(void **state)
 	assert_int_equal(log_open(&log, "", &err), 0);
 	assert_int_equal(log.fd, STDERR_FILENO);
 	assert_int_equal(log_open(&log, "/nonexistent/log", &err), -ENOENT);
-	assert_string_equal(err.text, "cannot open the log /nonexistent/log: No such file or directory");
+	assert_string_equal(err.text, "cannot open the log /nonexistent/log: no such file or directory");
 }
 
 #define in_place(test) cmocka_unit_test_setup_teardown(test, make_place, remove_place)

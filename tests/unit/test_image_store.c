@@ -662,7 +662,7 @@ static int fill_disk(struct fixture *f)
 	fd = tar_fd(&tar);
 	options.name = "big";
 	ret = image_import(&store, fd, &options, NULL, &f->err);
-	if (ret != -ENOSPC || !strstr(f->err.text, "No space left on device") || count(f, "tmp") != 0 ||
+	if (ret != -ENOSPC || !strstr(f->err.text, "no space left on device") || count(f, "tmp") != 0 ||
 	    count(f, "blobs/sha256") != 0 || count(f, "snapshots") != 0)
 		return 2;
 	return import_text(f, "small", "x", NULL) == 0 ? 0 : 3;

@@ -75,7 +75,7 @@ static int run_ps(char **argv, char **output, struct error *err)
 		if (dup2(pipes[1], STDOUT_FILENO) >= 0)
 			(void)execvp(argv[0], argv);
 		(void)dprintf(STDERR_FILENO, "exec: \"ps\": %s\n",
-			      errno == ENOENT ? "executable file not found in $PATH" : strerror(errno));
+			      errno == ENOENT ? "executable file not found in $PATH" : error_words(errno));
 		_exit(127);
 	}
 	close(pipes[1]);

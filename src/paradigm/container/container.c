@@ -77,8 +77,7 @@ static int find(const struct oci_process *process, char **program, struct error 
 		if (ret == -EISDIR || ret == -EACCES)
 			return error_set(err, EACCES, "exec: \"%s\": permission denied", name);
 		if (ret < 0)
-			return error_set(err, -ret, "exec: \"%s\": stat %s: %s", name, name,
-					 ret == -ENOENT ? "no such file or directory" : strerror(-ret));
+			return error_set(err, -ret, "exec: \"%s\": stat %s: %s", name, name, error_words(-ret));
 		*program = strdup(name);
 		return *program ? 0 : -ENOMEM;
 	}
@@ -96,12 +95,6 @@ static int become(const struct oci_process *process, const char *program, struct
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(program, (char **)process->args.items, (char **)process->env.items);
-	if (errno == ENOENT)
-		return error_set(err, ENOENT, "exec %s: no such file or directory", program);
-	if (errno == EACCES)
-		return error_set(err, EACCES, "exec %s: permission denied", program);
-	if (errno == ENOEXEC)
-		return error_set(err, ENOEXEC, "exec %s: exec format error", program);
 	return error_errno(err, errno, "exec %s", program);
 }
 

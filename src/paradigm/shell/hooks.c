@@ -31,7 +31,7 @@ __attribute__((noreturn)) static void execute(const struct oci_hook *hook, const
 	    dup2(output_fd, STDERR_FILENO) >= 0 && fds_cloexec_from(STDERR_FILENO + 1, NULL, 0) == 0)
 		/* Without an environment of its own a hook has the runtime's, as under runc: hooks count on PATH. */
 		execve(hook->path, (char **)args, hook->env.count ? (char **)hook->env.items : environ);
-	dprintf(STDERR_FILENO, "%s", strerror(errno));
+	dprintf(STDERR_FILENO, "%s", error_words(errno));
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
@@ -52,6 +52,12 @@ static int wait_for(int pidfd, int64_t timeout, int *status)
 	return ready == 0 ? -ETIMEDOUT : 0;
 }
 
+/* As runc says it: callers look for "killed", "bad system call". */
+static const char *signal_words(int number)
+{
+	return number == SIGKILL ? "killed" : number == SIGSYS ? "bad system call" : strsignal(number);
+}
+
 static int explain(const struct oci_hook *hook, int ret, int status, int output_fd, struct error *err)
 {
 	char output[OUTPUT_MAX + 1];
@@ -63,8 +69,8 @@ static int explain(const struct oci_hook *hook, int ret, int status, int output_
 		return error_set(err, ETIMEDOUT, "hook %s did not end within its timeout of %lld s", hook->path,
 				 (long long)hook->timeout.value);
 	if (WIFSIGNALED(status))
-		return error_set(err, EPROTO, "hook %s was ended by signal %d, stderr: %s", hook->path,
-				 WTERMSIG(status), output);
+		return error_set(err, EPROTO, "error running hook %s: signal: %s, stdout: , stderr: %s", hook->path,
+				 signal_words(WTERMSIG(status)), output);
 	return error_set(err, EPROTO, "error running hook %s: exit status %d, stdout: , stderr: %s", hook->path,
 			 WEXITSTATUS(status), output);
 }
