@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -187,6 +188,75 @@ int mount_set_idmap(int mount_fd, int userns_fd, bool recursive, struct error *e
 	return ret;
 }
 
+/* The MS_ flags of a mount that a less privileged mount namespace may not take away: mount_namespaces(7). */
+static int locked_flags(int mount_fd, unsigned long *flags)
+{
+	static const struct {
+		unsigned long shown, flag;
+	} pairs[] = {
+		{ ST_RDONLY, MS_RDONLY },     { ST_NOSUID, MS_NOSUID },	  { ST_NODEV, MS_NODEV },
+		{ ST_NOEXEC, MS_NOEXEC },     { ST_NOATIME, MS_NOATIME }, { ST_NODIRATIME, MS_NODIRATIME },
+		{ ST_RELATIME, MS_RELATIME },
+	};
+	struct statvfs fs;
+
+	if (fstatvfs(mount_fd, &fs) < 0)
+		return -errno;
+	*flags = fs.f_flag & (ST_NOATIME | ST_RELATIME) ? 0 : MS_STRICTATIME;
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++)
+		*flags |= fs.f_flag & pairs[i].shown ? pairs[i].flag : 0;
+	return 0;
+}
+
+enum {
+	LOCKED_ALWAYS = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+	ACCESS_TIMES = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME,
+};
+
+static bool changes_times(unsigned long flags, unsigned long locked)
+{
+	return (flags & ACCESS_TIMES) && (flags & ACCESS_TIMES) != (locked & ACCESS_TIMES);
+}
+
+/* As runc has it: what is locked is added to what was asked for, but nothing that was asked for is left out. */
+static bool add_locked(const struct mount_options *options, unsigned long locked, unsigned long *flags)
+{
+	if ((locked & options->cleared) || changes_times(*flags, locked))
+		return false;
+	*flags |= locked;
+	return true;
+}
+
+static int replace_attributes(int mount_fd, const struct mount_options *options, bool lock, struct error *err)
+{
+	unsigned long flags = options->flags & ~(unsigned long)(MS_BIND | MS_REC), locked = 0;
+	uint64_t set, clear;
+	int ret;
+
+	if (!flags && !options->cleared)
+		return 0;
+	if (lock && locked_flags(mount_fd, &locked) == 0 &&
+	    ((locked & LOCKED_ALWAYS & ~flags) || changes_times(flags, locked)) && !add_locked(options, locked, &flags))
+		return error_errno(err, EPERM, "cannot take flags away from a mount of the host");
+	mount_attributes_only(flags, &set, &clear);
+	ret = mount_set_attributes(mount_fd, "", set, clear, false, err);
+	if (ret != -EPERM || locked_flags(mount_fd, &locked) < 0 || !add_locked(options, locked, &flags))
+		return ret;
+	mount_attributes_only(flags, &set, &clear);
+	return mount_set_attributes(mount_fd, "", set, clear, false, err);
+}
+
+static int apply_rest(int mount_fd, const struct mount_options *options, struct error *err)
+{
+	int ret = 0;
+
+	if (options->recursive_set || options->recursive_cleared)
+		ret = mount_set_attributes(mount_fd, "", options->recursive_set, options->recursive_cleared, true, err);
+	for (size_t i = 0; i < options->propagation_count && ret == 0; i++)
+		ret = mount_set_propagation(mount_fd, "", options->propagation[i], err);
+	return ret;
+}
+
 int mount_apply(int mount_fd, const struct mount_options *options, struct error *err)
 {
 	uint64_t set, clear;
@@ -195,11 +265,14 @@ int mount_apply(int mount_fd, const struct mount_options *options, struct error 
 	mount_attributes(options->flags, options->cleared, &set, &clear);
 	if (set || clear)
 		ret = mount_set_attributes(mount_fd, "", set, clear, false, err);
-	if (ret == 0 && (options->recursive_set || options->recursive_cleared))
-		ret = mount_set_attributes(mount_fd, "", options->recursive_set, options->recursive_cleared, true, err);
-	for (size_t i = 0; i < options->propagation_count && ret == 0; i++)
-		ret = mount_set_propagation(mount_fd, "", options->propagation[i], err);
-	return ret;
+	return ret < 0 ? ret : apply_rest(mount_fd, options, err);
+}
+
+int mount_apply_bind(int mount_fd, const struct mount_options *options, bool lock, struct error *err)
+{
+	int ret = replace_attributes(mount_fd, options, lock, err);
+
+	return ret < 0 ? ret : apply_rest(mount_fd, options, err);
 }
 
 int mount_attach(int mount_fd, int target_fd, struct error *err)

@@ -66,10 +66,18 @@ int mount_clone(int dirfd, const char *path, bool recursive, int flags, struct e
 int mount_new(const char *type, const char *source, const struct mount_options *options, struct error *err);
 
 /*
- * Sets on a mount (detached or not): the attributes of options (for a bind: those asked for or asked away, all others
- * stay), then the recursive attributes, then propagation.  Where there is nothing to set, no system call is made.
+ * Sets on a mount (detached or not): the attributes of options (those asked for or asked away, all others stay), then
+ * the recursive attributes, then propagation.  Where there is nothing to set, no system call is made.
  */
 int mount_apply(int mount_fd, const struct mount_options *options, struct error *err);
+
+/*
+ * The same for a bind mount (mount_clone()), by the rules of mount(8) and runc: without any attribute it keeps its
+ * source's; with one it has those asked for and no others, but the access time that nobody speaks of.  What a user
+ * namespace could not change stays, and is -EPERM when it is asked away (mount_namespaces(7), locked flags): found out
+ * by the kernel in one, with lock also for a mount that is on its way into one.
+ */
+int mount_apply_bind(int mount_fd, const struct mount_options *options, bool lock, struct error *err);
 
 /* Puts a detached mount (or moves an attached one) onto the object behind target_fd (O_PATH will do). */
 int mount_attach(int mount_fd, int target_fd, struct error *err);
@@ -96,6 +104,9 @@ int mount_set_idmap(int mount_fd, int userns_fd, bool recursive, struct error *e
 
 /* MOUNT_ATTR_* out of MS_*: what is to be set, and what must be cleared first (the access time is one field). */
 void mount_attributes(unsigned long flags, unsigned long cleared, uint64_t *set, uint64_t *clear);
+/* The same for a mount that is to have these and no others; without MS_NOATIME, MS_NODIRATIME, MS_RELATIME and
+ * MS_STRICTATIME the access time stays. */
+void mount_attributes_only(unsigned long flags, uint64_t *set, uint64_t *clear);
 
 /* Lazily unmounts the mount whose root is behind fd (by the caller's own /proc); -errno, no words. */
 int mount_detach(int fd);

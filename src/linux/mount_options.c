@@ -201,17 +201,24 @@ void mount_options_free(struct mount_options *options)
 	options->data = NULL;
 }
 
+static const struct {
+	unsigned long flag;
+	uint64_t attribute;
+} pairs[] = {
+	{ MS_RDONLY, MOUNT_ATTR_RDONLY },	  { MS_NOSUID, MOUNT_ATTR_NOSUID },
+	{ MS_NODEV, MOUNT_ATTR_NODEV },		  { MS_NOEXEC, MOUNT_ATTR_NOEXEC },
+	{ MS_NODIRATIME, MOUNT_ATTR_NODIRATIME }, { MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW },
+};
+
+static uint64_t access_time(unsigned long flags)
+{
+	if (flags & MS_STRICTATIME)
+		return MOUNT_ATTR_STRICTATIME;
+	return flags & MS_NOATIME ? MOUNT_ATTR_NOATIME : MOUNT_ATTR_RELATIME;
+}
+
 void mount_attributes(unsigned long flags, unsigned long cleared, uint64_t *set, uint64_t *clear)
 {
-	static const struct {
-		unsigned long flag;
-		uint64_t attribute;
-	} pairs[] = {
-		{ MS_RDONLY, MOUNT_ATTR_RDONLY },	  { MS_NOSUID, MOUNT_ATTR_NOSUID },
-		{ MS_NODEV, MOUNT_ATTR_NODEV },		  { MS_NOEXEC, MOUNT_ATTR_NOEXEC },
-		{ MS_NODIRATIME, MOUNT_ATTR_NODIRATIME }, { MS_NOSYMFOLLOW, MOUNT_ATTR_NOSYMFOLLOW },
-	};
-
 	*set = *clear = 0;
 	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++) {
 		if (flags & pairs[i].flag)
@@ -221,8 +228,22 @@ void mount_attributes(unsigned long flags, unsigned long cleared, uint64_t *set,
 	}
 	if ((flags | cleared) & ATIME_FLAGS)
 		*clear |= MOUNT_ATTR__ATIME;
-	if (flags & MS_STRICTATIME)
-		*set |= MOUNT_ATTR_STRICTATIME;
-	else if (flags & MS_NOATIME)
-		*set |= MOUNT_ATTR_NOATIME;
+	*set |= access_time(flags);
+}
+
+void mount_attributes_only(unsigned long flags, uint64_t *set, uint64_t *clear)
+{
+	bool times = flags & (ATIME_FLAGS | MS_NODIRATIME);
+
+	*set = *clear = 0;
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(*pairs); i++) {
+		if (flags & pairs[i].flag)
+			*set |= pairs[i].attribute;
+		else if (pairs[i].flag != MS_NODIRATIME || times)
+			*clear |= pairs[i].attribute;
+	}
+	if (!times)
+		return;
+	*clear |= MOUNT_ATTR__ATIME;
+	*set |= access_time(flags);
 }

@@ -225,7 +225,7 @@ static int mount_bind(struct inside *inside, size_t index, const struct mount_op
 		return target;
 	ret = check_target(inside, mount, target, source, err);
 	if (ret == 0)
-		ret = mount_apply(source, parsed, err);
+		ret = mount_apply_bind(source, parsed, inside->in_userns, err);
 	if (ret == 0)
 		ret = mount_attach(source, target, err);
 	if (ret == 0 && S_ISDIR(st.st_mode) && !inside->dev_is_bound)
@@ -291,7 +291,7 @@ static int mount_host_sys(int target, const struct mount_options *parsed, struct
 
 	if (tree < 0)
 		return tree;
-	ret = mount_apply(tree, parsed, err);
+	ret = mount_apply_bind(tree, parsed, true, err);
 	return ret == 0 ? mount_attach(tree, target, err) : ret;
 }
 
@@ -473,13 +473,24 @@ static int open_namespace(const struct oci_id_mappings *uids, const struct oci_i
 	return idmap_namespace(&map, err);
 }
 
-/* A mount without mappings of its own that wants to be mapped takes the container's. */
+/* A mount without mappings of its own that wants to be mapped takes the container's, made or joined. */
+static int open_mapping(const struct oci_spec *spec, const struct oci_mount *mount, struct error *err)
+{
+	const struct oci_namespace *user = &spec->linux_.namespaces[OCI_NS_USER];
+	int fd;
+
+	if (mount->uid_mappings.count)
+		return open_namespace(&mount->uid_mappings, &mount->gid_mappings, err);
+	if (!user->set || !user->path)
+		return open_namespace(&spec->linux_.uid_mappings, &spec->linux_.gid_mappings, err);
+	fd = open(user->path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_errno(err, errno, "cannot open the user namespace %s", user->path) : fd;
+}
+
 static int map_source(const struct oci_spec *spec, const struct oci_mount *mount, const struct mount_options *parsed,
 		      int source, struct error *err)
 {
-	bool own = mount->uid_mappings.count > 0;
-	cleanup_close int userns = open_namespace(own ? &mount->uid_mappings : &spec->linux_.uid_mappings,
-						  own ? &mount->gid_mappings : &spec->linux_.gid_mappings, err);
+	cleanup_close int userns = open_mapping(spec, mount, err);
 
 	return userns < 0 ? userns : mount_set_idmap(source, userns, parsed->ridmap, err);
 }
@@ -495,9 +506,13 @@ static int open_for_child(const struct shell_options *options, const struct oci_
 	if (ret < 0)
 		return ret;
 	bound = (parsed.flags & MS_BIND) || (mount->type && strcmp(mount->type, "bind") == 0);
-	mapped = parsed.idmap || parsed.ridmap || mount->uid_mappings.count > 0;
+	mapped = parsed.idmap || parsed.ridmap || mount->uid_mappings.count || mount->gid_mappings.count;
 	if (mapped && !bound)
-		ret = error_set(err, EINVAL, "id mappings are for bind mounts: %s", mount->destination);
+		ret = error_set(err, EINVAL, "invalid mount: id mappings are for bind mounts: %s", mount->destination);
+	else if (!mount->uid_mappings.count != !mount->gid_mappings.count ||
+		 (mapped && !mount->uid_mappings.count && !options->spec->linux_.namespaces[OCI_NS_USER].set))
+		ret = error_set(err, EINVAL, "invalid mount: both uidMappings and gidMappings are needed: %s",
+				mount->destination);
 	if (ret == 0 && bound && (in_userns || mapped) && !(parsed.flags & MS_REMOUNT)) {
 		*source = open_source(options, mount, &parsed, err);
 		ret = *source < 0 ? *source : 0;
@@ -521,7 +536,7 @@ int mounts_open_sources(const struct shell_options *options, int **sources, stru
 
 	*sources = NULL;
 	for (size_t i = 0; i < spec->mounts_count && !needed; i++) {
-		needed = spec->mounts[i].uid_mappings.count > 0;
+		needed = spec->mounts[i].uid_mappings.count || spec->mounts[i].gid_mappings.count;
 		for (size_t k = 0; k < spec->mounts[i].options.count && !needed; k++)
 			needed = str_ends(spec->mounts[i].options.items[k], "idmap");
 	}
