@@ -17,10 +17,11 @@ static const struct spec_object console_size = { console_size_fields, SPEC_COUNT
 static const struct spec_list gid_list = { .size = sizeof(gid_t), .read = spec_read_u32, .how = &spec_range_id };
 static const struct spec_range umask_range = { 0, 07777 };
 
-/* A uid or gid that was forgotten would be root, so both are demanded as the document does. */
+/* A uid that was forgotten would be root, so it is demanded as the document does.  A gid is left out often enough that
+ * runc and crun take it for 0. */
 static const struct spec_field user_fields[] = {
 	SPEC_REQUIRED_HOW(struct oci_process, user.uid, "uid", spec_read_u32, &spec_range_id),
-	SPEC_REQUIRED_HOW(struct oci_process, user.gid, "gid", spec_read_u32, &spec_range_id),
+	SPEC_FIELD_HOW(struct oci_process, user.gid, "gid", spec_read_u32, &spec_range_id),
 	SPEC_FIELD_HOW(struct oci_process, user.umask, "umask", spec_read_opt_u64, &umask_range),
 	SPEC_FIELD_HOW(struct oci_process, user.additional_gids_count, "additionalGids", spec_read_list, &gid_list),
 	SPEC_FIELD(struct oci_process, user.username, "username", spec_read_text_or_null),
@@ -162,7 +163,7 @@ static int check_io_priority(struct reader *reader, void *target)
 
 static const struct spec_field io_priority_fields[] = {
 	SPEC_REQUIRED_HOW(struct oci_io_priority, class, "class", spec_read_known_word, &io_class_words),
-	SPEC_REQUIRED(struct oci_io_priority, priority, "priority", spec_read_i64),
+	SPEC_FIELD(struct oci_io_priority, priority, "priority", spec_read_i64),
 };
 static const struct spec_object io_priority = { io_priority_fields, SPEC_COUNT(io_priority_fields), true,
 						check_io_priority };

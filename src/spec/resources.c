@@ -33,7 +33,7 @@ static int read_access(struct reader *reader, const struct json_value *value, vo
 			rule->write = true;
 		else if (*text == 'm')
 			rule->mknod = true;
-		else
+		else if (*text != 'a') /* in v1's files it stands for a type; runc takes no notice of it here */
 			return spec_fail(reader, "invalid cgroup device access \"%s\": only r, w and m are known",
 					 value->text);
 	}
