@@ -202,6 +202,28 @@ static int refuse_processes(const char *path, struct error *err)
 	return error_set(err, EEXIST, "container's cgroup is not empty: %zu process(es) found in %s", count, path);
 }
 
+static int refuse_frozen(const struct cgroup *cgroup, size_t i, const char *path, struct error *err)
+{
+	const struct cgroup_hierarchy *hierarchy = &cgroup->host->hierarchies[i];
+	cleanup_free char *state = NULL;
+	const char *file = hierarchy->v2					? "cgroup.freeze"
+			   : cgroup_list_has(hierarchy->controllers, "freezer") ? "freezer.state"
+										: NULL;
+
+	if (!file || cgroup_file_read(cgroup, i, file, &state, NULL) < 0)
+		return 0;
+	return str_starts(state, "FROZEN") || str_starts(state, "1")
+		       ? error_set(err, EEXIST, "container's cgroup unexpectedly frozen: %s", path)
+		       : 0;
+}
+
+static int refuse_occupied(const struct cgroup *cgroup, size_t i, const char *path, struct error *err)
+{
+	int ret = refuse_processes(path, err);
+
+	return ret < 0 ? ret : refuse_frozen(cgroup, i, path, err);
+}
+
 static int create_in(struct cgroup *cgroup, size_t i, int flags, bool rootless, size_t *made, struct error *err)
 {
 	const struct cgroup_hierarchy *hierarchy = &cgroup->host->hierarchies[i];
@@ -216,8 +238,8 @@ static int create_in(struct cgroup *cgroup, size_t i, int flags, bool rootless, 
 	if (ret < 0)
 		return error_errno(err, -ret, "cannot create cgroup %s", path);
 	cgroup->present |= UINT32_C(1) << i;
-	if (ret == 0 && (flags & CGROUP_CREATE_EXCLUSIVE))
-		ret = refuse_processes(path, err);
+	if (ret == 0 && (flags & CGROUP_CREATE_EXCLUSIVE) && !(hierarchy->v2 && (flags & CGROUP_CREATE_BORN_IN_V2)))
+		ret = refuse_occupied(cgroup, i, path, err);
 	if (ret < 0)
 		return ret;
 	if (cgroup_list_has(hierarchy->controllers, "cpuset")) {
@@ -258,7 +280,7 @@ int cgroup_create(const struct cgroup_host *host, const char *path, const char *
 	if (ret == 0 && !*cgroup->path)
 		ret = error_set(err, EINVAL, "cgroup path %s: it names the root of the tree", path);
 	for (size_t i = 0; ret == 0 && i < host->count; i++)
-		if (is_wanted(host, i, controllers))
+		if ((flags & CGROUP_CREATE_EVERYWHERE) || is_wanted(host, i, controllers))
 			ret = create_in(cgroup, i, flags, rootless, &made[i], err);
 	if (ret == 0)
 		ret = enable_v2(cgroup, controllers, rootless, err);

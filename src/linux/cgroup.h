@@ -78,7 +78,13 @@ int cgroup_host_parse_own(const char *text, struct cgroup_host *host, struct err
 int cgroup_host_find(const struct cgroup_host *host, const char *controller);
 
 enum {
-	CGROUP_CREATE_EXCLUSIVE = 1, /* -EEXIST if a directory of that path exists already and holds processes */
+	/* -EEXIST if a directory of that path exists already and holds processes or is frozen: who entered it would be
+	 * bound by somebody else's limits, and end with them; or never run. */
+	CGROUP_CREATE_EXCLUSIVE = 1,
+	/* With it: the v2 tree's directory is passed over, as the one to come was born in it. */
+	CGROUP_CREATE_BORN_IN_V2 = 2,
+	/* In every mounted hierarchy; the list of controllers says only what is enabled in the v2 tree. */
+	CGROUP_CREATE_EVERYWHERE = 4,
 };
 
 /*

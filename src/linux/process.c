@@ -158,6 +158,15 @@ int process_parse_list(const char *text, uint64_t *words, size_t bits)
 	return 0;
 }
 
+void process_reset_affinity(void)
+{
+	uint64_t words[LIST_WORDS];
+
+	memset(words, 0xff, sizeof(words));
+	/* Where it is refused, the CPUs are those of the caller. */
+	(void)syscall(SYS_sched_setaffinity, 0, sizeof(words), words);
+}
+
 int process_set_affinity(pid_t pid, const char *cpus, struct error *err)
 {
 	uint64_t words[LIST_WORDS];

@@ -39,6 +39,10 @@ int process_set_scheduler(const struct process_scheduler *scheduler, struct erro
  * error. */
 int process_set_affinity(pid_t pid, const char *cpus, struct error *err);
 
+/* The caller on every CPU that its cpuset has.  Since Linux 6.2 a narrower list that was inherited (from a service
+ * manager, taskset(1)) outlives the entering of a cpuset. */
+void process_reset_affinity(void);
+
 /* "LINUX" or "LINUX32". */
 int process_set_personality(const char *domain, struct error *err);
 

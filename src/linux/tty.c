@@ -89,6 +89,26 @@ int tty_send_master(const char *socket_path, int master, const char *name, struc
 	return fdpass_send(socket, &master, 1, name, strlen(name), err);
 }
 
+static int change_output(int fd, tcflag_t cleared, tcflag_t set)
+{
+	struct termios termios;
+
+	if (tcgetattr(fd, &termios) < 0)
+		return -errno;
+	termios.c_oflag = (termios.c_oflag & ~cleared) | set;
+	return tcsetattr(fd, TCSANOW, &termios) < 0 ? -errno : 0;
+}
+
+int tty_end_lines_plainly(int fd)
+{
+	return change_output(fd, ONLCR, 0);
+}
+
+int tty_process_output(int fd)
+{
+	return change_output(fd, 0, OPOST);
+}
+
 int tty_make_raw(int fd, struct termios *saved, struct error *err)
 {
 	struct termios raw;

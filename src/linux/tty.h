@@ -39,6 +39,12 @@ int tty_make_controlling(int terminal, struct error *err);
 /* Sends a master through the AF_UNIX socket at path as runc does: one descriptor, its name as the data. */
 int tty_send_master(const char *socket_path, int master, const char *name, struct error *err);
 
+/* Output lines end in "\n" alone (ONLCR is cleared), as whoever reads them through a pipe expects; fd is either end. */
+int tty_end_lines_plainly(int fd);
+
+/* Switches output processing back on, which raw mode switched off. */
+int tty_process_output(int fd);
+
 /* Raw mode for the side that a person types on.  saved holds what tty_restore() puts back. */
 int tty_make_raw(int fd, struct termios *saved, struct error *err);
 int tty_restore(int fd, const struct termios *saved);

@@ -85,7 +85,6 @@ static int choose_scope(const struct runtime *runtime, struct container *contain
 int container_choose_cgroup(struct runtime *runtime, struct container *container, struct error *err)
 {
 	const char *wanted = container->spec.linux_.cgroups_path;
-	cleanup_free char *own = NULL;
 	int ret = runtime_read_cgroups(runtime, err);
 
 	if (ret < 0)
@@ -104,11 +103,15 @@ int container_choose_cgroup(struct runtime *runtime, struct container *container
 	if (wanted && *wanted == '/') {
 		container->cgroup_path = strdup(wanted);
 	} else {
-		if (!wanted && asprintf(&own, "caisson-oci-%s", container->id) < 0)
-			return -ENOMEM;
-		container->cgroup_path = place_relative(runtime, wanted ? wanted : own);
+		/* Named like the container, as by runc and crun. */
+		container->cgroup_path = place_relative(runtime, wanted ? wanted : container->id);
 	}
 	return container->cgroup_path ? 0 : error_errno(err, ENOMEM, "cannot name the cgroup");
+}
+
+bool container_cgroup_is_named(const struct container *container)
+{
+	return container->spec.linux_.cgroups_path && !container->systemd_cgroup;
 }
 
 void container_controllers(const struct runtime *runtime, const struct oci_resources *resources,

@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +41,7 @@ struct creation {
 	size_t config_size;
 	bool config_written;
 	struct cgroup cgroup;
-	bool has_cgroup, joins_late;
+	bool has_cgroup, joins_late, born_in_v2;
 	struct shell shell;
 	int start_socket;
 	struct seccomp_filter filter;
@@ -296,7 +297,13 @@ static int go_without_cgroup(struct creation *creation, struct error *err)
 	return 0;
 }
 
-static int make_cgroup(struct creation *creation, int flags, struct error *err)
+static int cgroup_flags(const struct creation *creation)
+{
+	return CGROUP_CREATE_EXCLUSIVE | (creation->born_in_v2 ? CGROUP_CREATE_BORN_IN_V2 : 0) |
+	       (container_cgroup_is_named(creation->container) ? CGROUP_CREATE_EVERYWHERE : 0);
+}
+
+static int make_cgroup(struct creation *creation, struct error *err)
 {
 	const char *controllers[RESOURCES_CONTROLLERS_MAX + 1];
 	struct container *container = creation->container;
@@ -304,7 +311,7 @@ static int make_cgroup(struct creation *creation, int flags, struct error *err)
 	int ret;
 
 	container_controllers(creation->runtime, resources, controllers);
-	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, flags,
+	ret = cgroup_create(&creation->runtime->cgroups, container->cgroup_path, controllers, cgroup_flags(creation),
 			    may_go_without(creation), &creation->cgroup, err);
 	if (ret < 0)
 		return error_wrap(err, "cannot create the cgroup %s", container->cgroup_path), ret;
@@ -314,6 +321,17 @@ static int make_cgroup(struct creation *creation, int flags, struct error *err)
 	return apply_resources(creation, err);
 }
 
+/* On a hybrid host the part of a cgroup that a child is born in. */
+static int make_v2_part(struct creation *creation, struct error *err)
+{
+	static const char *const v2_tree[] = { "", NULL };
+	int ret = cgroup_create(&creation->runtime->cgroups, creation->container->cgroup_path, v2_tree,
+				CGROUP_CREATE_EXCLUSIVE, creation->runtime->rootless, &creation->cgroup, err);
+
+	creation->born_in_v2 = ret == 0 && creation->cgroup.present;
+	return ret;
+}
+
 /*
  * A child is born in a v2 cgroup at no cost, while moving it there later takes a lock that all of the host shares: that
  * one is made first.  A v1 cgroup is a directory in each of many hierarchies: they are made while the child is busy
@@ -321,13 +339,13 @@ static int make_cgroup(struct creation *creation, int flags, struct error *err)
  */
 static int plan_cgroup(struct creation *creation, struct error *err)
 {
-	static const char *const v2_tree[] = { "", NULL };
 	struct runtime *runtime = creation->runtime;
 	int ret;
 
 	/* The table of mounts, which tells where version 1 is, takes the kernel long to write. */
 	creation->cgroup.host = &runtime->cgroups;
-	if (!runtime->systemd_cgroup && !runtime->unified && !runtime->cgroups_read && !cgroup_host_is_v2()) {
+	if (!runtime->systemd_cgroup && !runtime->unified && !container_cgroup_is_named(creation->container) &&
+	    !runtime->cgroups_read && !cgroup_host_is_v2()) {
 		creation->joins_late = true;
 		return 0;
 	}
@@ -337,14 +355,12 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 	if (ret < 0 || runtime->cgroups.count == 0)
 		return ret;
 	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_V2)
-		return make_cgroup(creation, CGROUP_CREATE_EXCLUSIVE, err);
+		return make_cgroup(creation, err);
 	creation->joins_late = true;
-	if (!creation->container->systemd_cgroup && runtime->unified && runtime->cgroups.layout == CGROUP_HYBRID) {
-		ret = cgroup_create(&runtime->cgroups, creation->container->cgroup_path, v2_tree,
-				    CGROUP_CREATE_EXCLUSIVE, runtime->rootless, &creation->cgroup, err);
-		creation->has_cgroup = ret == 0;
-		return ret;
-	}
+	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_HYBRID &&
+	    (runtime->unified || container_cgroup_is_named(creation->container)))
+		return make_v2_part(creation, err);
+	creation->cgroup.host = &runtime->cgroups;
 	creation->cgroup.path = strdup(creation->container->cgroup_path);
 	return creation->cgroup.path ? 0 : error_errno(err, ENOMEM, "cannot name the cgroup");
 }
@@ -368,7 +384,6 @@ static int join_others(struct creation *creation, pid_t pid, struct error *err)
 static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHIES_MAX], struct error *err)
 {
 	struct creation *creation = context;
-	bool born_in_v2 = creation->cgroup.present != 0;
 	int ret;
 
 	cgroup_close(&creation->cgroup);
@@ -379,8 +394,8 @@ static int join_late(void *context, pid_t pid, int doors[static CGROUP_HIERARCHI
 			return ret;
 	}
 	if (!creation->container->systemd_cgroup) {
-		ret = make_cgroup(creation, born_in_v2 ? 0 : CGROUP_CREATE_EXCLUSIVE, err);
-		return ret < 0 ? ret : cgroup_doors_open(&creation->cgroup, born_in_v2, doors, err);
+		ret = make_cgroup(creation, err);
+		return ret < 0 ? ret : cgroup_doors_open(&creation->cgroup, creation->born_in_v2, doors, err);
 	}
 	ret = container_start_scope(creation->runtime, creation->container, pid, &creation->cgroup, err);
 	if (ret < 0)
@@ -427,6 +442,11 @@ static int publish(const struct creation *creation, struct error *err)
 	const struct container *container = creation->container;
 	int ret = container_commit_state(container, err);
 
+	container_debug(creation->runtime, "child process in init(): process %d has its namespaces and its cgroup",
+			container->pid);
+	if (container->spec.linux_.seccomp.set)
+		container_debug(creation->runtime, "seccomp filter flags: %u",
+				creation->filter.flags & ~(unsigned int)SECCOMP_FILTER_FLAG_NEW_LISTENER);
 	return ret == 0 && creation->options->pid_file
 		       ? container_write_pid_file(creation->options->pid_file, container->pid, err)
 		       : ret;
@@ -459,6 +479,7 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 		.start_socket = creation->start_socket,
 		.console_socket = options->console_socket,
 		.keep_console = options->keep_console,
+		.plain_lines = options->plain_lines,
 		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
 		.preserve_fds = options->preserve_fds,
 		.filter = &creation->filter,
@@ -468,6 +489,9 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 		.state_context = creation,
 	};
 	ret = shell_spawn(shell_options, &creation->shell, err);
+	if (ret == 0)
+		container_debug(creation->runtime, "nsexec container setup: process %d is on its way in",
+				creation->shell.pid);
 	/* While the child mounts: its cgroup, which it waits for first, and most of the state. */
 	if (ret == 0)
 		ret = write_config(creation, err);
@@ -489,6 +513,20 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 	return ret < 0 ? ret : publish(creation, err);
 }
 
+/* The other hierarchies' parts of that cgroup are somebody else's, with whatever runs in them. */
+static void remove_v2_part(const struct creation *creation)
+{
+	const struct runtime *runtime = creation->runtime;
+	int v2 = cgroup_host_find(&runtime->cgroups, "");
+	struct cgroup cgroup;
+
+	if (v2 < 0 || cgroup_open(&runtime->cgroups, creation->container->cgroup_path, &cgroup, NULL) < 0)
+		return;
+	cgroup.present &= UINT32_C(1) << v2;
+	(void)cgroup_remove(&cgroup, NULL);
+	cgroup_close(&cgroup);
+}
+
 /* Undoes what was made, in reverse; the error that brought us here stays. */
 static void undo(struct creation *creation)
 {
@@ -504,6 +542,8 @@ static void undo(struct creation *creation)
 	/* One that could not be made, or had processes in it, is not ours to clear. */
 	if (creation->has_cgroup)
 		(void)container_remove_cgroup(creation->runtime, container, NULL);
+	else if (creation->born_in_v2)
+		remove_v2_part(creation);
 	(void)container_remove_rdt(creation->runtime, container, NULL);
 	(void)container_directory_remove(creation->runtime, container, NULL);
 	container_run_poststop(creation->runtime, container);
@@ -589,6 +629,8 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		ret = spawn(&creation, &shell_options, err);
 	if (ret == 0)
 		ret = shell_release(&creation.shell, err);
+	if (ret == 0)
+		container_debug(runtime, "init: closing the pipe to signal completion");
 	if (ret < 0 && creation.spawned)
 		(void)error_wrap(err, "unable to start container process");
 	if (ret == 0 && run)

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "linux/process.h"
 #include "paradigm/container/container.h"
 #include "paradigm/shell/shell.h"
 #include "runtime/internal.h"
@@ -130,6 +131,18 @@ static int check_runs(struct runtime *runtime, struct container *container, bool
 	return 0;
 }
 
+/* With the CPUs of the way in, where they were chosen. */
+static void tell_setup(const struct runtime *runtime, const struct oci_process *process)
+{
+	const char *initial = process->exec_cpu_affinity.initial;
+	uint64_t cpus;
+
+	if (runtime->debug && initial && process_parse_list(initial, &cpus, 64) == 0)
+		container_debug(runtime, "nsexec container setup: affinity: 0x%jx", (uintmax_t)cpus);
+	else
+		container_debug(runtime, "nsexec container setup");
+}
+
 static int run(struct runtime *runtime, struct container *container, struct runtime_exec_options *options,
 	       struct places *places, pid_t *pid, struct error *err)
 {
@@ -145,6 +158,7 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 		.cgroups_count = places->count,
 		.console_socket = options->console_socket,
 		.keep_console = options->keep_console,
+		.plain_lines = options->plain_lines,
 		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
 		.preserve_fds = options->preserve_fds,
 		.filter = &filter,
@@ -157,10 +171,15 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 
 	if (pidfd < 0)
 		return error_set(err, ESRCH, "cannot exec in a stopped container");
+	tell_setup(runtime, options->process);
 	ret = container_compile_seccomp(runtime, container, &filter, err);
 	if (ret == 0)
 		ret = shell_exec(&exec, pid, &options->console_fd_out, err);
 	seccomp_filter_free(&filter);
+	if (ret == 0) {
+		container_debug(runtime, "child process in init(): process %d is in the container", *pid);
+		container_debug(runtime, "setns_init: about to exec %s", options->process->args.items[0]);
+	}
 	if (ret < 0)
 		(void)error_wrap(err, "unable to start container process");
 	return ret;

@@ -23,6 +23,7 @@ int container_write_pid_file(const char *path, pid_t pid, struct error *err);
 int container_open_init(const struct container *container);
 /* Whether its process 1 is there and is no zombie. */
 bool container_is_alive(const struct container *container);
+void container_debug(const struct runtime *runtime, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void container_warn(const struct runtime *runtime, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* document.c: state.json.
@@ -46,6 +47,9 @@ int container_compile_seccomp(const struct runtime *runtime, const struct contai
 /* cgroups.c */
 /* Where the configuration wants the container's cgroup; sets cgroup_path (and cgroup_unit with systemd). */
 int container_choose_cgroup(struct runtime *runtime, struct container *container, struct error *err);
+/* Whether it has a directory in every hierarchy (CGROUP_CREATE_EVERYWHERE): who names a path looks for all controllers
+ * there (kubelet, cadvisor), and runc makes them all.  A path of our own choice is made where limits need it. */
+bool container_cgroup_is_named(const struct container *container);
 /* The controllers that a container with these resources joins: see cgroup_create(). */
 void container_controllers(const struct runtime *runtime, const struct oci_resources *resources,
 			   const char *list[static RESOURCES_CONTROLLERS_MAX + 1]);

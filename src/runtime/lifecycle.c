@@ -42,17 +42,28 @@ static bool has_own_pids(const struct container *container)
 	return pids->set && !pids->path;
 }
 
+/* SIGKILL to all processes of a container that shares its pid namespace; -ENOENT when there are none. */
+static int kill_all_of(struct runtime *runtime, const struct container *container, struct error *err)
+{
+	cleanup_free pid_t *pids = NULL;
+	struct cgroup cgroup;
+	size_t count = 0;
+	int ret = container_cgroup(runtime, container, &cgroup, NULL);
+
+	if (ret < 0)
+		return -ENOENT;
+	ret = cgroup_procs(&cgroup, &pids, &count, NULL);
+	ret = ret == 0 && count > 0 ? cgroup_kill(&cgroup, SIGKILL, err) : -ENOENT;
+	cgroup_close(&cgroup);
+	return ret;
+}
+
 int runtime_kill(struct runtime *runtime, struct container *container, int signal, bool all, struct error *err)
 {
 	cleanup_close int pidfd = container_open_init(container);
 	struct cgroup cgroup;
 	int ret;
 
-	if (signal == SIGKILL && !all && pidfd >= 0 && !has_own_pids(container) &&
-	    container_cgroup(runtime, container, &cgroup, NULL) == 0) {
-		(void)cgroup_kill(&cgroup, signal, NULL);
-		cgroup_close(&cgroup);
-	}
 	if (all) {
 		ret = container_cgroup(runtime, container, &cgroup, err);
 		if (ret < 0)
@@ -60,6 +71,11 @@ int runtime_kill(struct runtime *runtime, struct container *container, int signa
 		ret = cgroup_kill(&cgroup, signal, err);
 		cgroup_close(&cgroup);
 		return ret;
+	}
+	if (signal == SIGKILL && !has_own_pids(container)) {
+		ret = kill_all_of(runtime, container, err);
+		if (ret != -ENOENT)
+			return ret;
 	}
 	ret = pidfd < 0 ? pidfd : pidfd_kill(pidfd, signal);
 	if (ret == -ESRCH)
@@ -214,7 +230,9 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 	cgroup_close(&cgroup);
 	/* A limit may need a hierarchy that the container is not in yet. */
 	container_controllers(runtime, resources, controllers);
-	ret = cgroup_create(&runtime->cgroups, container->cgroup_path, controllers, 0, runtime->rootless, &cgroup, err);
+	ret = cgroup_create(&runtime->cgroups, container->cgroup_path, controllers,
+			    container_cgroup_is_named(container) ? CGROUP_CREATE_EVERYWHERE : 0, runtime->rootless,
+			    &cgroup, err);
 	if (ret < 0)
 		return ret;
 	if (cgroup.present != before)

@@ -41,8 +41,10 @@ struct runtime {
 	const char *resctrl; /* mount point of the resctrl file system; NULL: where it is mounted */
 	/* Gets what is worth a warning and no error (a poststop hook that failed); NULL: it is dropped. */
 	void (*warn)(void *context, const char *text);
-	void *warn_context;
-	bool cgroups_read; /* read on first use */
+	/* Gets each step of a container's way, for who looks for where it got stuck; NULL: not told. */
+	void (*debug)(void *context, const char *text);
+	void *warn_context; /* of both */
+	bool cgroups_read;  /* read on first use */
 };
 
 /* root NULL: the default.  The directory is made on first create, mode 0711. */
@@ -101,6 +103,7 @@ struct runtime_create_options {
 	const char *console_socket; /* AF_UNIX path that gets the pty master (SCM_RIGHTS), or NULL */
 	int console_fd_out;	    /* set to the pty master when keep_console is true, else unused */
 	bool keep_console;	    /* process.terminal: hand the master to the caller instead of a socket */
+	bool plain_lines;	    /* with it: the terminal does not turn "\n" into "\r\n" */
 	const char *pid_file;	    /* gets process 1's pid, or NULL */
 	int preserve_fds;	    /* descriptors 3 .. 2+N stay open in the container (LISTEN_FDS adds its own) */
 	bool no_pivot, no_new_keyring;
@@ -140,7 +143,8 @@ int runtime_start(struct runtime *runtime, struct container *container, struct e
 int runtime_run(struct runtime *runtime, const char *id, struct runtime_create_options *options,
 		struct container *container, struct error *err);
 
-/* all: every process in its cgroup.  -ESRCH "container not running". */
+/* all: every process in its cgroup; so is SIGKILL where process 1 has no pid namespace that would end with it.  -ESRCH
+ * "container not running". */
 int runtime_kill(struct runtime *runtime, struct container *container, int signal, bool all, struct error *err);
 
 /* Removes cgroup, directory, and runs poststop hooks.  force: kills it first, and a missing container is fine. */
@@ -166,7 +170,7 @@ struct runtime_exec_options {
 	/* Existing sub-cgroups of the container's to run in, "[CONTROLLER[,CONTROLLER...]:]PATH", NULL-terminated;
 	 * NULL: the container's own. */
 	const char *const *cgroups;
-	bool keep_console;
+	bool keep_console, plain_lines;
 	int console_fd_out;
 	int preserve_fds;
 	int stdio[3];

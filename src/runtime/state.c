@@ -64,6 +64,19 @@ int runtime_read_cgroups(struct runtime *runtime, struct error *err)
 	return ret;
 }
 
+void container_debug(const struct runtime *runtime, const char *format, ...)
+{
+	char text[ERROR_TEXT_MAX + 128];
+	va_list args;
+
+	if (!runtime->debug)
+		return;
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	runtime->debug(runtime->warn_context, text);
+}
+
 void container_warn(const struct runtime *runtime, const char *format, ...)
 {
 	char text[ERROR_TEXT_MAX + 128];

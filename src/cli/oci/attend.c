@@ -244,6 +244,9 @@ static int relay_open(struct relay *relay, struct error *err)
 		return 0;
 	copy_size(relay);
 	relay->raw = tty_make_raw(STDIN_FILENO, &relay->saved, err) == 0;
+	/* Lines come as "\n" (plain_lines in runtime.h): beginning them on the left is the caller's terminal's part. */
+	if (relay->raw)
+		(void)tty_process_output(STDIN_FILENO);
 	return relay->raw ? 0 : -EIO;
 }
 

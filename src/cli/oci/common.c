@@ -66,6 +66,13 @@ static void warn(void *context, const char *text)
 	log_print(&oci->log, LOG_LEVEL_WARNING, "%s", text);
 }
 
+static void debug(void *context, const char *text)
+{
+	const struct oci *oci = context;
+
+	log_print(&oci->log, LOG_LEVEL_DEBUG, "%s", text);
+}
+
 static int decide_rootless(const struct oci *oci, bool *rootless, struct error *err)
 {
 	static const char *const truths[] = { "1", "t", "T", "true", "TRUE", "True" };
@@ -93,6 +100,7 @@ int oci_open(struct oci *oci, struct runtime *runtime, struct error *err)
 		return ret;
 	runtime->systemd_cgroup = oci->systemd_cgroup;
 	runtime->warn = warn;
+	runtime->debug = oci->debug ? debug : NULL;
 	runtime->warn_context = oci;
 	return decide_rootless(oci, &runtime->rootless, err);
 }

@@ -25,7 +25,7 @@ int launch_options(const struct launch *launch, bool detach, struct runtime_crea
 				  ? launch->config
 				  : NULL;
 	options->console_socket = launch->console_socket && *launch->console_socket ? launch->console_socket : NULL;
-	options->keep_console = !detach;
+	options->keep_console = options->plain_lines = !detach;
 	options->pid_file = launch->pid_file && *launch->pid_file ? launch->pid_file : NULL;
 	options->preserve_fds = (int)launch->preserve_fds;
 	options->no_pivot = launch->no_pivot;
@@ -66,6 +66,6 @@ int oci_create(struct cli *cli, int argc, char **argv)
 		return code;
 	if (create(oci, &launch, argv[0], &instance, &err) == 0)
 		return 0;
-	(void)error_wrap(&err, "%s create failed", oci->program);
+	(void)error_wrap(&err, "runc create failed");
 	return oci_fail(oci, &err, OCI_EXIT_ERROR);
 }

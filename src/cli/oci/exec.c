@@ -142,7 +142,8 @@ static int add_env(struct oci_process *process, struct arena *arena, const struc
 	return 0;
 }
 
-/* Not inheritable and not ambient: what the process executes next must not get them for nothing (CVE-2022-29162). */
+/* Not inheritable: what the process executes next must not get them for nothing (CVE-2022-29162).  Ambient only what
+ * the configuration lets be inherited, as in runc. */
 static void add_capabilities(const struct oci *oci, struct oci_process *process, const struct option_list *list)
 {
 	for (size_t i = 0; i < list->count; i++) {
@@ -157,6 +158,7 @@ static void add_capabilities(const struct oci *oci, struct oci_process *process,
 		process->capabilities.bounding |= UINT64_C(1) << capability;
 		process->capabilities.effective |= UINT64_C(1) << capability;
 		process->capabilities.permitted |= UINT64_C(1) << capability;
+		process->capabilities.ambient |= process->capabilities.inheritable & (UINT64_C(1) << capability);
 	}
 }
 
@@ -241,7 +243,7 @@ static int execute(struct oci *oci, const struct flags *flags, const char *id, i
 		return ret;
 	options.process = &process;
 	options.console_socket = flags->console_socket;
-	options.keep_console = !flags->detach;
+	options.keep_console = options.plain_lines = !flags->detach;
 	options.pid_file = flags->pid_file;
 	options.cgroups = flags->cgroups.items;
 	options.preserve_fds = (int)flags->preserve_fds;

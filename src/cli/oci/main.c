@@ -133,17 +133,17 @@ static int open_log(struct oci *oci, struct error *err)
  * (CVE-2019-5736).  Without privileges nobody could write to the binary through us.  Before anything else, as all of it
  * is done twice, and by the mere sight of the word: a container that is called "run" costs a start, no more.
  */
-static int protect(char **argv, struct error *err)
+static bool is_exposed(char **argv)
 {
 	static const char *const exposed[] = { "create", "run", "exec", "restore" };
 
 	for (char **word = argv; *word; word++) {
 		for (size_t i = 0; i < sizeof(exposed) / sizeof(*exposed); i++) {
 			if (strcmp(*word, exposed[i]) == 0)
-				return geteuid() == 0 ? selfexec_protect(argv, environ, err) : 0;
+				return geteuid() == 0;
 		}
 	}
-	return 0;
+	return false;
 }
 
 static int print_version(const struct oci *oci)
@@ -151,7 +151,9 @@ static int print_version(const struct oci *oci)
 	struct error err = ERROR_INIT;
 	char text[256];
 
-	(void)snprintf(text, sizeof(text), "%s version " CAISSON_VERSION "\nspec: " OCI_VERSION_MAX "\n", oci->program);
+	(void)snprintf(text, sizeof(text),
+		       "%s version " CAISSON_VERSION "\ncommit: v" CAISSON_VERSION "\nspec: " OCI_VERSION_MAX "\n",
+		       oci->program);
 	return oci_print(text, &err) < 0 ? oci_fail(oci, &err, OCI_EXIT_ERROR) : 0;
 }
 
@@ -241,22 +243,28 @@ int main(int argc, char **argv)
 			   .report = oci_report };
 	struct error err = ERROR_INIT;
 	enum cli_verdict verdict;
+	const char *name;
 	char **words;
 	int count, code;
+	bool exposed;
 
 	if (argc < 1)
 		return OCI_EXIT_ERROR;
-	if (strrchr(argv[0], '/') && strcmp(strrchr(argv[0], '/') + 1, "runc") == 0)
+	name = strrchr(argv[0], '/');
+	if (strcmp(name ? name + 1 : argv[0], "runc") == 0)
 		oci.program = "runc";
 	(void)snprintf(cli.path, sizeof(cli.path), "%s", oci.program);
 
-	if (protect(argv, &err) < 0)
+	exposed = is_exposed(argv);
+	if (exposed && selfexec_protect(argv, environ, &err) < 0)
 		return oci_fail(&oci, &err, OCI_EXIT_ERROR);
 	verdict = cli_parse_options(&cli, oci_globals, &oci, true, argc, argv, &words, &count);
 	if (verdict != CLI_GO)
 		return verdict == CLI_DONE ? 0 : OCI_EXIT_ERROR;
 	if (open_log(&oci, &err) < 0 || choose_cgroup_manager(&oci, &err) < 0)
 		return oci_fail(&oci, &err, OCI_EXIT_ERROR);
+	if (exposed)
+		log_print(&oci.log, LOG_LEVEL_DEBUG, "runc exeseal: using /proc/self/exe clone or a read-only file");
 	if (oci.version) {
 		code = print_version(&oci);
 	} else if (count == 0) {

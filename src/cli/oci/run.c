@@ -69,7 +69,7 @@ int oci_run(struct cli *cli, int argc, char **argv)
 	if (!oci_arguments(cli, &launch, 1, 1, &argc, &argv, &code))
 		return code;
 	if (start(oci, &launch, argv[0], &instance, &attend, &err) < 0) {
-		(void)error_wrap(&err, "%s run failed", oci->program);
+		(void)error_wrap(&err, "runc run failed");
 		return oci_fail(oci, &err, OCI_EXIT_ERROR);
 	}
 	if (launch.detach && attend.watched >= 0)

@@ -30,7 +30,8 @@ const char oci_update_details[] =
 	"    caisson-oci update --memory 64M --pids-limit 100 web\n";
 
 /* What a flag's value is, where it goes. */
-enum kind { NUMBER_U64, NUMBER_I64, NUMBER_IDLE, SIZE, TEXT, RDT };
+/* Of idle and burst 0 is a value like any other. */
+enum kind { NUMBER_U64, NUMBER_I64, NUMBER_IDLE, NUMBER_BURST, SIZE, TEXT, RDT };
 struct property {
 	const char *name;
 	enum kind kind;
@@ -45,7 +46,7 @@ static const struct property properties[] = {
 	PROPERTY("blkio-weight", NUMBER_U64, block_io.weight),
 	PROPERTY("cpu-period", NUMBER_U64, cpu.period),
 	PROPERTY("cpu-quota", NUMBER_I64, cpu.quota),
-	PROPERTY("cpu-burst", NUMBER_U64, cpu.burst),
+	PROPERTY("cpu-burst", NUMBER_BURST, cpu.burst),
 	PROPERTY("cpu-share", NUMBER_U64, cpu.shares),
 	PROPERTY("cpu-rt-period", NUMBER_U64, cpu.realtime_period),
 	PROPERTY("cpu-rt-runtime", NUMBER_I64, cpu.realtime_runtime),
@@ -84,9 +85,9 @@ static int set_number(const struct property *property, const char *value, void *
 	struct oci_u64 *natural = member;
 	int ret;
 
-	if (property->kind == NUMBER_U64) {
+	if (property->kind == NUMBER_U64 || property->kind == NUMBER_BURST) {
 		ret = str_to_u64(value, &natural->value);
-		natural->set = ret == 0 && natural->value != 0;
+		natural->set = ret == 0 && (natural->value != 0 || property->kind == NUMBER_BURST);
 	} else {
 		ret = str_to_i64(value, &integer->value);
 		integer->set = ret == 0 && (integer->value != 0 || property->kind == NUMBER_IDLE);
@@ -154,7 +155,8 @@ static int read_resources(struct flags *flags, struct arena *arena, struct error
 		struct oci_i64 *number = (struct oci_i64 *)((char *)flags + properties[i].offset);
 
 		_Static_assert(sizeof(struct oci_i64) == sizeof(struct oci_u64), "read as one type");
-		if (properties[i].kind != TEXT && properties[i].kind != NUMBER_IDLE && number->value == 0)
+		if (properties[i].kind != TEXT && properties[i].kind != NUMBER_IDLE &&
+		    properties[i].kind != NUMBER_BURST && number->value == 0)
 			number->set = false;
 	}
 	return 0;

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -27,8 +28,9 @@
 
 enum { PASSWD_LINE_MAX = 4096 };
 
-static int set_scheduling(const struct oci_process *process, struct error *err)
+int credentials_scheduling(const struct inside *inside, struct error *err)
 {
+	const struct oci_process *process = inside->process;
 	const struct oci_scheduler *scheduler = &process->scheduler;
 	int ret = 0;
 
@@ -44,6 +46,9 @@ static int set_scheduling(const struct oci_process *process, struct error *err)
 			.period = scheduler->period,
 		};
 		ret = process_set_scheduler(&wanted, err);
+		/* sched_setattr(2): SCHED_DEADLINE wants all CPUs of the system. */
+		if (ret == -EPERM && inside->spec->linux_.resources.cpu.cpus)
+			return error_set(err, EPERM, "process scheduler can't be used together with AllowedCPUs");
 	}
 	if (ret == 0 && process->io_priority.set)
 		ret = process_set_io_priority(process->io_priority.class, (int)process->io_priority.priority, err);
@@ -107,8 +112,6 @@ int credentials_early(struct inside *inside, struct error *err)
 	for (size_t i = 0; i < process->rlimits_count && ret == 0; i++)
 		ret = process_set_rlimit(0, process->rlimits[i].type, process->rlimits[i].soft,
 					 process->rlimits[i].hard, err);
-	if (ret == 0)
-		ret = set_scheduling(process, err);
 	if (ret == 0 && linux_->personality.set)
 		ret = process_set_personality(linux_->personality.domain, err);
 	if (ret == 0 && linux_->memory_policy.set)
@@ -151,20 +154,54 @@ int credentials_chdir(struct inside *inside, struct error *err)
 		return 0;
 	if (ret < 0)
 		return error_set(err, -ret, "chdir to cwd (\"%s\") set in config.json failed: %s", cwd,
-				 ret == -ENOENT ? "no such file or directory" : strerror(-ret));
+				 error_words(-ret));
 	return check_cwd(err);
 }
 
-static const char *has_variable(const struct oci_strings *env, const char *name)
+static size_t name_length(const char *variable)
 {
-	size_t length = strlen(name);
+	return strcspn(variable, "=");
+}
 
+/* By name; those of one name stay in their order. */
+static int compare_variables(const void *left, const void *right)
+{
+	const char *const *a = *(const char *const *const *)left, *const *b = *(const char *const *const *)right;
+	size_t length = name_length(*a), other = name_length(*b);
+	int order = memcmp(*a, *b, length < other ? length : other);
+
+	if (order == 0)
+		order = (length > other) - (length < other);
+	return order ? order : (a > b) - (a < b);
+}
+
+/*
+ * What is set twice would be found once by one program and a second time by the next: as in runc the last one counts,
+ * and a HOME without a value is none.  items, of env's size and one more, gets what is left.  Returns their number, or
+ * -ENOMEM.
+ */
+static ssize_t keep_last(const struct oci_strings *env, const char **items)
+{
+	cleanup_free const char ***sorted = calloc(env->count + 1, sizeof(*sorted));
+	size_t kept = 0;
+
+	if (!sorted)
+		return -ENOMEM;
 	for (size_t i = 0; i < env->count; i++) {
-		if (strncmp(env->items[i], name, length) == 0 && env->items[i][length] == '=' &&
-		    env->items[i][length + 1])
-			return env->items[i];
+		items[i] = env->items[i];
+		sorted[i] = &items[i];
 	}
-	return NULL;
+	qsort(sorted, env->count, sizeof(*sorted), compare_variables);
+	for (size_t i = 1; i < env->count; i++) {
+		size_t length = name_length(*sorted[i]);
+
+		if (name_length(*sorted[i - 1]) == length && memcmp(*sorted[i - 1], *sorted[i], length) == 0)
+			*sorted[i - 1] = NULL;
+	}
+	for (size_t i = 0; i < env->count; i++)
+		if (items[i] && strcmp(items[i], "HOME=") != 0)
+			items[kept++] = items[i];
+	return (ssize_t)kept;
 }
 
 /* An image's own file: a link may not lead to the host's, and a FIFO must not hold us. */
@@ -201,25 +238,29 @@ static int passwd_home(const struct inside *inside, uid_t uid, char home[static 
 	return -ENOENT;
 }
 
-int credentials_home(struct inside *inside, struct oci_process *process, struct error *err)
+static void find_home(const struct inside *inside, uid_t uid, char home[static PASSWD_LINE_MAX])
+{
+	if (passwd_home(inside, uid, home) < 0)
+		(void)snprintf(home, PASSWD_LINE_MAX, "%s", uid == 0 ? "/root" : "/");
+}
+
+int credentials_environment(const struct inside *inside, struct oci_process *process, struct error *err)
 {
 	static char variable[PASSWD_LINE_MAX + sizeof("HOME=")];
-	struct oci_strings *env = &process->env;
-	char home[PASSWD_LINE_MAX] = "/";
-	const char **items;
+	const char **items = calloc(process->env.count + 2, sizeof(*items));
+	ssize_t count = items ? keep_last(&process->env, items) : -ENOMEM;
+	char home[PASSWD_LINE_MAX];
 
-	if (has_variable(env, "HOME"))
-		return 0;
-	if (passwd_home(inside, process->user.uid, home) < 0 && process->user.uid == 0)
-		(void)snprintf(home, sizeof(home), "/root");
+	if (count < 0)
+		return error_errno(err, ENOMEM, "cannot set the environment");
+	process->env = (struct oci_strings){ .count = (size_t)count, .items = items };
+	for (size_t i = 0; i < process->env.count; i++)
+		if (str_starts(items[i], "HOME="))
+			return 0;
+	find_home(inside, process->user.uid, home);
 	(void)snprintf(variable, sizeof(variable), "HOME=%s", home);
-	items = calloc(env->count + 2, sizeof(*items));
-	if (!items)
-		return error_errno(err, ENOMEM, "cannot set HOME");
-	if (env->count)
-		memcpy(items, env->items, env->count * sizeof(*items));
-	items[env->count++] = variable;
-	env->items = items;
+	items[process->env.count++] = variable;
+	items[process->env.count] = NULL;
 	return 0;
 }
 

@@ -42,6 +42,8 @@ static int enter(struct inside *inside, int pidfd, struct error *err)
 		ret = namespace_join_pidfd(pidfd, flags & ~inside->joined, err);
 	if (ret == 0 && (flags & CLONE_NEWUSER)) {
 		ret = process_set_user(0, 0, NULL, 0, err);
+		if (ret == -EINVAL && inside->process->user.uid != 0) /* no mapping for root */
+			ret = process_set_user(inside->process->user.uid, inside->process->user.gid, NULL, 0, err);
 		if (ret == 0 && prctl(PR_SET_DUMPABLE, 0) < 0)
 			ret = error_errno(err, errno, "prctl(PR_SET_DUMPABLE)");
 	}
@@ -58,14 +60,12 @@ __attribute__((noreturn)) static void exec_main(struct inside *inside, int pidfd
 	struct oci_process *process = (struct oci_process *)inside->process;
 	struct error error = ERROR_INIT;
 	char *program = NULL;
-	cpu_set_t before;
 	int ret = 0;
 
 	/* Nobody in the container may look into this process, or reach our binary through it, before its own program
 	 * runs (CVE-2016-9962, CVE-2019-5736). Limits and labels come first: they need files of /proc/self. */
 	/* A cpuset of the container's decides who is disturbed by the way in, and the final list by the program. */
-	CPU_ZERO(&before);
-	if (process->exec_cpu_affinity.initial && sched_getaffinity(0, sizeof(before), &before) == 0)
+	if (process->exec_cpu_affinity.initial)
 		ret = process_set_affinity(0, process->exec_cpu_affinity.initial, &error);
 	if (ret == 0 && inside->doors_count > 0) {
 		ret = cgroup_doors_enter(inside->doors, inside->doors_count);
@@ -74,10 +74,12 @@ __attribute__((noreturn)) static void exec_main(struct inside *inside, int pidfd
 	}
 	if (ret == 0 && process->exec_cpu_affinity.final)
 		ret = process_set_affinity(0, process->exec_cpu_affinity.final, &error);
-	else if (ret == 0 && process->exec_cpu_affinity.initial)
-		(void)sched_setaffinity(0, sizeof(before), &before); /* what the cpuset leaves of it */
+	else if (ret == 0)
+		process_reset_affinity();
 	if (ret == 0)
 		ret = credentials_early(inside, &error);
+	if (ret == 0)
+		ret = credentials_scheduling(inside, &error);
 	if (ret == 0 && (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0))
 		ret = error_errno(&error, errno, "prctl");
 	if (ret == 0)
@@ -93,7 +95,7 @@ __attribute__((noreturn)) static void exec_main(struct inside *inside, int pidfd
 	if (ret == 0)
 		ret = credentials_chdir(inside, &error);
 	if (ret == 0)
-		ret = credentials_home(inside, process, &error);
+		ret = credentials_environment(inside, process, &error);
 	if (ret == 0)
 		ret = inside->paradigm->find(process, &program, &error);
 	if (ret == 0)
@@ -201,6 +203,8 @@ static int take_console(const struct shell_exec_options *options, int fd, int *c
 	int ret = 0;
 
 	if (options->keep_console) {
+		if (options->plain_lines)
+			(void)tty_end_lines_plainly(fd);
 		*console = fd;
 		return 0;
 	}
@@ -260,7 +264,7 @@ static int serve(const struct shell_exec_options *options, struct exec_child *ch
 
 int shell_exec(const struct shell_exec_options *options, pid_t *pid, int *console, struct error *err)
 {
-	struct oci_process process = *options->process; /* HOME may be added */
+	struct oci_process process = *options->process; /* its environment is replaced */
 	struct exec_child child = { .pidfd = -1, .sync = -1 };
 	struct inside inside = {
 		.spec = options->spec,

@@ -51,6 +51,17 @@ static int let_go(const struct inside *inside, struct error *err)
 	return inside->released ? 0 : sync_ask(inside->sync, SYNC_READY, 0, err);
 }
 
+/* Root of the user namespace; where its mappings have no root, the user that they are for. */
+static int become_owner(const struct inside *inside, struct error *err)
+{
+	const struct oci_process *process = inside->process;
+	int ret = process_set_user(0, 0, NULL, 0, err);
+
+	if (ret == -EINVAL && process->user.uid != 0)
+		ret = process_set_user(process->user.uid, process->user.gid, NULL, 0, err);
+	return ret < 0 ? (error_wrap(err, "cannot become a user of the user namespace"), ret) : 0;
+}
+
 /* A new user namespace is nobody's until the parent has written its mappings; then its root is what we are. */
 static int become_mapped_root(struct inside *inside, struct error *err)
 {
@@ -64,9 +75,9 @@ static int become_mapped_root(struct inside *inside, struct error *err)
 		if (ret < 0)
 			return ret;
 	}
-	ret = process_set_user(0, 0, NULL, 0, err);
+	ret = become_owner(inside, err);
 	if (ret < 0)
-		return error_wrap(err, "cannot become root in the user namespace"), ret;
+		return ret;
 	/* Changed ids made /proc/self the host root's; it is needed until the end of the set-up. */
 	if (!inside->hidden && prctl(PR_SET_DUMPABLE, 1) < 0)
 		return error_errno(err, errno, "prctl(PR_SET_DUMPABLE)");
@@ -141,6 +152,7 @@ int inside_join_cgroup(struct inside *inside, struct error *err)
 		if (ret < 0)
 			return error_errno(err, -ret, "cannot enter the cgroup");
 	}
+	process_reset_affinity();
 	return ret == 0 ? namespaces_unshare_late(inside, err) : ret;
 }
 
@@ -162,22 +174,27 @@ static int enter_namespaces(struct inside *inside, struct error *err)
 	return ret == 0 ? set_names_and_sysctls(inside, err) : ret;
 }
 
-/* A hook of the container itself needs the state document, which only the parent can write. */
-static int run_own_hooks(const struct oci_hook_list *hooks, const char *name, const char *bundle, int control,
-			 struct error *err)
+/* A hook of the container itself needs the state document, which only the parent can write; the pid in it is to be the
+ * one that is seen from in here (runtime.md, "State"). */
+static int ask_state(const struct oci_hook_list *hooks, const char *name, int control, char **state, struct error *err)
 {
-	cleanup_free char *state = NULL;
-	int ret;
+	int ret = hooks->count ? sync_send(control, SYNC_STATE, getpid(), -1) : 0;
 
-	if (hooks->count == 0)
-		return 0;
-	/* The pid in it is to be the one that is seen from in here (runtime.md, "State"). */
-	ret = sync_send(control, SYNC_STATE, getpid(), -1);
-	if (ret == 0)
-		ret = sync_receive_text(control, SYNC_STATE, &state);
-	if (ret < 0)
-		return error_errno(err, -ret, "cannot get the state for %s hooks", name);
-	return hooks_run(hooks, name, bundle, state, err);
+	if (ret == 0 && hooks->count)
+		ret = sync_receive_text(control, SYNC_STATE, state);
+	return ret < 0 ? error_errno(err, -ret, "cannot get the state for %s hooks", name) : 0;
+}
+
+static int run_create_container(const struct inside *inside, struct error *err)
+{
+	const struct oci_hook_list *hooks = &inside->spec->hooks.create_container;
+	cleanup_free char *state = NULL;
+	int ret = ask_state(hooks, "createContainer", inside->sync, &state, err);
+
+	/* As under runc they begin in the root file system, which is not "/" yet. */
+	if (ret == 0 && hooks->count && fchdir(inside->root_fd) < 0)
+		ret = error_errno(err, errno, "cannot enter the root file system");
+	return ret < 0 ? ret : hooks_run(hooks, "createContainer", NULL, state, err);
 }
 
 static int set_up(struct inside *inside, struct error *err)
@@ -193,11 +210,12 @@ static int set_up(struct inside *inside, struct error *err)
 		ret = rootfs_open(inside, err);
 	if (ret == 0)
 		ret = rootfs_build(inside, err);
+	if (ret == 0)
+		ret = credentials_scheduling(inside, err);
 	if (ret == 0 && (hooks->prestart.count || hooks->create_runtime.count || hooks->create_container.count))
 		ret = sync_ask(inside->sync, SYNC_HOOKS, 0, err);
 	if (ret == 0)
-		ret = run_own_hooks(&hooks->create_container, "createContainer", inside->options->bundle, inside->sync,
-				    err);
+		ret = run_create_container(inside, err);
 	if (ret == 0)
 		ret = rootfs_enter(inside, err);
 	if (ret == 0)
@@ -211,11 +229,31 @@ static int set_up(struct inside *inside, struct error *err)
 	return ret;
 }
 
+static void end_by_signal(int number)
+{
+	_exit(128 + number);
+}
+
+/* What would end any other process must end one that waits to be started, but the kernel keeps it from process 1 of a
+ * pid namespace that has no handler.  execve(2) takes the handlers away. */
+static void end_by_signals(void)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
+		struct sigaction before, end = { .sa_handler = end_by_signal };
+
+		if (sigaction(signals[i], &end, &before) == 0 && before.sa_handler == SIG_IGN)
+			(void)sigaction(signals[i], &before, NULL);
+	}
+}
+
 /* Waits on the start socket; the connection is where errors go from now on. */
 static int wait_for_start(const struct inside *inside)
 {
 	int connection;
 
+	end_by_signals();
 	do
 		connection = accept4(inside->options->start_socket, NULL, NULL, SOCK_CLOEXEC);
 	while (connection < 0 && (errno == EINTR || errno == ECONNABORTED));
@@ -231,12 +269,16 @@ static int find_program(const struct inside *inside, char **program, struct erro
 void inside_main(struct inside *inside)
 {
 	struct oci_process *process = (struct oci_process *)inside->process;
+	const struct oci_hook_list *start = &inside->spec->hooks.start_container;
 	struct error error = ERROR_INIT;
-	char *program = NULL;
+	char *program = NULL, *state = NULL;
 	int control = inside->sync, ret;
 
-	if (die_with_parent(inside->sync, &error) < 0 || set_up(inside, &error) < 0 ||
-	    credentials_home(inside, process, &error) < 0 || find_program(inside, &program, &error) < 0 ||
+	if (die_with_parent(inside->sync, &error) < 0 || set_up(inside, &error) < 0) {
+		(void)error_wrap(&error, "error during container init");
+		inside_fail(inside->sync, &error);
+	}
+	if (credentials_environment(inside, process, &error) < 0 || find_program(inside, &program, &error) < 0 ||
 	    let_go(inside, &error) < 0)
 		inside_fail(inside->sync, &error);
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
@@ -249,9 +291,12 @@ void inside_main(struct inside *inside)
 	}
 	ret = process->set ? 0 : error_set(&error, EINVAL, "config.json has no process to start");
 	if (ret == 0)
-		ret = run_own_hooks(&inside->spec->hooks.start_container, "startContainer", NULL, control, &error);
+		ret = ask_state(start, "startContainer", control, &state, &error);
 	if (ret == 0)
 		ret = credentials_final(inside, control, &error);
+	/* They are the image's programs: with the user, the capabilities and the filter of the one that follows. */
+	if (ret == 0)
+		ret = hooks_run(start, "startContainer", NULL, state, &error);
 	if (ret == 0)
 		(void)inside->paradigm->become(process, program, &error);
 	inside_fail(control, &error);

@@ -107,8 +107,10 @@ int terminal_make(struct inside *inside, struct error *err); /* opens it, tells 
 int terminal_use(struct inside *inside, struct error *err);  /* 0, 1, 2, controlling terminal */
 
 /* credentials.c: what the process keeps over execve(2). */
-int credentials_early(struct inside *inside,
-		      struct error *err); /* limits, scheduling, labels: needs the host's /proc */
+/* Limits, memory policy, labels: needs the host's /proc. */
+int credentials_early(struct inside *inside, struct error *err);
+/* Scheduler and I/O priority, in the cgroup whose CPUs they are for: a v1 cpu cgroup lets no realtime task in. */
+int credentials_scheduling(const struct inside *inside, struct error *err);
 /*
  * Keeps those who are in the namespaces that are about to be joined from looking into this process, or tracing it, in
  * the time that it still has descriptors and mounts of the host (CVE-2016-9962).
@@ -118,7 +120,7 @@ int credentials_hide(struct inside *inside, struct error *err);
 int credentials_keyring(const struct inside *inside, struct error *err);
 int credentials_final(struct inside *inside, int control, struct error *err); /* user, capabilities, seccomp */
 int credentials_chdir(struct inside *inside, struct error *err);
-/* HOME from /etc/passwd where the environment has none; may extend process->env. */
-int credentials_home(struct inside *inside, struct oci_process *process, struct error *err);
+/* Each variable once, and HOME from /etc/passwd where there is none; replaces process->env. */
+int credentials_environment(const struct inside *inside, struct oci_process *process, struct error *err);
 
 #endif

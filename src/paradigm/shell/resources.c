@@ -85,16 +85,32 @@ uint64_t resources_io_weight(uint64_t weight)
 	return 1 + (weight - 10) * 9999 / 990;
 }
 
+/* Below a limited parent a shorter period may be too short for the quota of before, which is about to change. */
+static void put_bandwidth(struct applying *a, const struct oci_u64 *period, const struct oci_i64 *quota)
+{
+	bool again;
+
+	if (period->value)
+		put_u64(a, "cpu", "cpu.cfs_period_us", period);
+	again = a->failed == -EINVAL && quota->value;
+	if (again) {
+		a->failed = 0;
+		if (a->err)
+			*a->err = ERROR_INIT;
+	}
+	if (quota->value)
+		put_i64(a, "cpu", "cpu.cfs_quota_us", quota);
+	if (again)
+		put_u64(a, "cpu", "cpu.cfs_period_us", period);
+}
+
 static void apply_cpu_v1(struct applying *a)
 {
 	const __typeof__(a->resources->cpu) *cpu = &a->resources->cpu;
 
 	if (cpu->shares.value)
 		put_u64(a, "cpu", "cpu.shares", &cpu->shares);
-	if (cpu->period.value)
-		put_u64(a, "cpu", "cpu.cfs_period_us", &cpu->period);
-	if (cpu->quota.value)
-		put_i64(a, "cpu", "cpu.cfs_quota_us", &cpu->quota);
+	put_bandwidth(a, &cpu->period, &cpu->quota);
 	put_u64(a, "cpu", "cpu.cfs_burst_us", &cpu->burst);
 	if (cpu->realtime_period.value)
 		put_u64(a, "cpu", "cpu.rt_period_us", &cpu->realtime_period);

@@ -330,7 +330,7 @@ int seccomp_listener_send(const char *path, int listener, pid_t pid, const char 
 	int ret;
 
 	if (socket < 0) {
-		(void)error_wrap(err, "cannot reach the seccomp agent");
+		(void)error_wrap(err, "failed to connect with seccomp agent specified in the seccomp profile");
 		return socket;
 	}
 	/* fds names what the descriptors of the message are, in order. */

@@ -243,6 +243,8 @@ static int take_console(struct shell *shell, int fd, struct error *err)
 	if (fd < 0)
 		return error_set(err, EPROTO, "the terminal did not come");
 	if (options->keep_console) {
+		if (options->plain_lines)
+			(void)tty_end_lines_plainly(fd);
 		shell->console = fd;
 		return 0;
 	}

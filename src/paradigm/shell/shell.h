@@ -50,6 +50,7 @@ struct shell_options { /* nothing in here is owned */
 	int start_socket;	    /* listening AF_UNIX socket on which `start` will connect; -1: go at once */
 	const char *console_socket; /* gets the terminal's master; NULL: none */
 	bool keep_console;	    /* the terminal's master is returned in struct shell instead */
+	bool plain_lines;	    /* with it: the terminal does not turn "\n" into "\r\n" */
 	int stdio[3];		    /* become 0, 1, 2; -1: inherited */
 	int preserve_fds;	    /* 3 .. 2 + preserve_fds stay open */
 	const struct seccomp_filter *filter; /* of the configuration's linux.seccomp */
@@ -122,7 +123,7 @@ struct shell_exec_options {
 	struct cgroup *cgroups; /* to run in, each with the hierarchies that it is for; none: stay in the caller's */
 	size_t cgroups_count;
 	const char *console_socket;
-	bool keep_console;
+	bool keep_console, plain_lines;
 	int stdio[3];
 	int preserve_fds;
 	const struct seccomp_filter *filter;
