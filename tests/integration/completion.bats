@@ -221,6 +221,8 @@ zpty -w shell 'PS1=; fpath=($PWD $fpath); autoload -Uz compinit; compinit -D -u'
 zpty -w shell 'unsetopt zle_bracketed_paste 2>/dev/null; bindkey "^I" complete-word'
 zpty -w -n shell "caisson --root $STORE inspect -f {{.Name}} we"$'\t'$'\n'
 zpty -w -n shell "caisson --root $STORE run --network=ho"$'\t'" --rm busybox cat /etc/hostname"$'\n'
+zpty -w -n shell "caisson --root $STORE run --network=con"$'\t'"web --rm busybox echo joined"$'\n'
+zpty -w -n shell "caisson --root $STORE load -i imag"$'\t'" --name zsh:1"$'\n'
 zpty -w -n shell "caisson --root $STORE image ins"$'\t'" -f {{.Os}} busybox:la"$'\t'$'\n'
 zpty -w shell 'echo the-end; exit'
 while zpty -r shell line; do print -r -- $line; done
@@ -228,6 +230,8 @@ END
 	PATH=$CAISSON_BUILD/bin:$PATH timeout 60 zsh -f try.zsh >typescript 2>&1 || :
 	tr -d '\r' <typescript | grep -qx '/web'
 	tr -d '\r' <typescript | grep -qx 'linux'
+	tr -d '\r' <typescript | grep -qx 'joined'
+	tr -d '\r' <typescript | grep -q 'the archive is empty'
 	tr -d '\r' <typescript | grep -qx "$(hostname)"
 }
 
