@@ -40,10 +40,10 @@ conformance: ## the OCI runtime specification, test by test; RUNTIME=runc checks
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests --build $(BUILD) --suite conformance --runtime $(RUNTIME)
 
-lab: ## the tests that need cgroup v2, systemd or a user of their own, in a virtual machine
+lab: ## the tests that need cgroup v2, systemd or a user of their own, in a virtual machine; FULL=1 for all conformance
 	@tools/deps build run test
 	@$(MAKE) --no-print-directory all
-	@tools/run-tests --build $(BUILD) --suite lab
+	@LAB_FULL=$(FULL) tools/run-tests --build $(BUILD) --suite lab
 
 fuzz: ## fuzz every parser for FUZZ_SECONDS (60) each; TARGET=NAME for one
 	@tools/deps build fuzz

@@ -16,6 +16,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "engine/client.h"
+#include "engine/launch_bundle.h"
 #include "engine/recover.h"
 #include "engine/spec.h"
 #include "image/user.h"
@@ -94,7 +95,7 @@ static int resolve_user(const struct execution *self, const char *name, struct i
 	root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return error_errno(err, errno, "cannot look into container %s", instance_name(self->instance));
-	return image_resolve_user(name, root, user, err);
+	return launch_resolve_user(name, root, user, err);
 }
 
 static int build_process(const struct execution *self, struct arena *arena, struct oci_process *process,

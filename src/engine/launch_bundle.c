@@ -226,6 +226,17 @@ static int read_seccomp(const json_t *record, json_t **profile, struct error *er
 			: error_set(err, EINVAL, "the seccomp profile is no JSON: line %d: %s", where.line, where.text);
 }
 
+int launch_resolve_user(const char *name, int rootfs, struct image_user *user, struct error *err)
+{
+	cleanup_free char *text = NULL;
+	int ret = image_resolve_user(name, rootfs, user, err);
+
+	if (ret == 0 && file_read(AT_FDCWD, "/proc/self/setgroups", SMALL_FILE_MAX, &text, NULL, NULL) == 0 &&
+	    str_starts(text, "deny"))
+		user->groups_denied = true;
+	return ret;
+}
+
 static int resolve_groups(const json_t *record, int rootfs, gid_t **groups, size_t *count, struct error *err)
 {
 	json_t *list = document_at(record, "HostConfig.GroupAdd"), *item;
@@ -283,7 +294,7 @@ static int build_config(struct instance *instance, const struct launch_options *
 	if (ret == 0 && mkdirat(instance->engine->images.fd, ENGINE_ROOTFS, 0711) < 0 && errno != EEXIST)
 		ret = error_errno(err, errno, "cannot make %s", root);
 	if (ret == 0)
-		ret = image_resolve_user(*name ? name : NULL, rootfs, &user, err);
+		ret = launch_resolve_user(*name ? name : NULL, rootfs, &user, err);
 	if (ret == 0)
 		ret = resolve_groups(instance->record, rootfs, &groups, &facts.extra_groups_count, err);
 	if (ret == 0)

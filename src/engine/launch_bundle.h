@@ -9,6 +9,7 @@
 
 #include "engine/engine.h"
 #include "engine/launch.h"
+#include "image/user.h"
 
 /* *rootfs gets a detached mount, *config what is to be in config.json; both owned by the caller. */
 int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, char **config,
@@ -16,5 +17,11 @@ int launch_bundle(struct instance *instance, const struct launch_options *option
 
 /* The same mount again, for looking at an instance that does not run. */
 int launch_rootfs(struct instance *instance, struct image *image, bool read_only, struct error *err);
+
+/*
+ * image_resolve_user(), and whether groups are denied: who maps no ids but its own gives up setgroups(2), see
+ * user_namespaces(7).  (One that --group-add asks for is an error there.)
+ */
+int launch_resolve_user(const char *name, int rootfs, struct image_user *user, struct error *err);
 
 #endif

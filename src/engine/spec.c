@@ -170,8 +170,9 @@ static json_t *build_user(const struct image_user *user, const gid_t *extra, siz
 	 * The own group, too: a process that takes on another one (by a set-group-ID program) would else be out of it,
 	 * and with that past a mode that gives the group less than others (CVE-2022-36109).
 	 */
-	(void)json_array_append_new(groups, json_integer(user->gid));
-	for (size_t i = 0; i < user->groups_count; i++)
+	if (!user->groups_denied)
+		(void)json_array_append_new(groups, json_integer(user->gid));
+	for (size_t i = 0; i < user->groups_count && !user->groups_denied; i++)
 		if (user->groups[i] != user->gid)
 			(void)json_array_append_new(groups, json_integer(user->groups[i]));
 	for (size_t i = 0; i < extra_count; i++)

@@ -12,6 +12,7 @@
 #ifndef CAISSON_IMAGE_USER_H
 #define CAISSON_IMAGE_USER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -21,9 +22,10 @@ struct image_user {
 	uid_t uid;
 	gid_t gid;
 	size_t groups_count;
-	gid_t *groups; /* additional groups, sorted, without gid; owned */
-	char *home;    /* from passwd, "/" if it does not say; owned */
-	char *name;    /* from passwd, or NULL; owned */
+	gid_t *groups;	    /* additional groups, sorted, without gid; owned */
+	bool groups_denied; /* the caller's to set: this machine lets nobody have any, not even the own one again */
+	char *home;	    /* from passwd, "/" if it does not say; owned */
+	char *name;	    /* from passwd, or NULL; owned */
 };
 
 /*

@@ -116,6 +116,7 @@ before_pivot() {
 }
 
 @test "config.md hooks.poststop: MUST be called after the container is deleted" {
+	needs_paths
 	script poststop "ls -d $(cgroup_dir pids $$ || cgroup_dir '' $$)$CF_CGROUP/$ID >$T/answer 2>&1 && exit; echo gone >$T/answer"
 	lifecycle 'hook("poststop"; $T + "/poststop"; ["poststop"])'
 	[ "$(<"$T/answer")" = gone ] || fail "its cgroup is still there: $(<"$T/answer")"

@@ -7,17 +7,20 @@ load lib/helpers
 # ---- Cgroups path ----
 
 @test "config-linux.md cgroupsPath: MUST be relative to the cgroups mount point when it is absolute" {
+	needs_paths
 	created ".linux.cgroupsPath = \"$CF_CGROUP/$ID.abs/deep\""
 	in_cgroup "$CF_CGROUP/$ID.abs/deep"
 }
 
 @test "config-linux.md cgroupsPath: MUST be created if it does not exist" {
+	needs_paths
 	[ ! -e "$(cgroup_dir pids $$ || cgroup_dir '' $$)$CF_CGROUP/$ID.new" ]
 	created ".linux.cgroupsPath = \"$CF_CGROUP/$ID.new\""
 	in_cgroup "$CF_CGROUP/$ID.new"
 }
 
 @test "config-linux.md cgroupsPath: MUST lead to the same place for the same absolute value" {
+	needs_paths
 	created ".linux.cgroupsPath = \"$CF_CGROUP/$ID.same\""
 	runtime delete --force "$ID" 2>"$T/err"
 	created ".linux.cgroupsPath = \"$CF_CGROUP/$ID.same\""
@@ -25,6 +28,7 @@ load lib/helpers
 }
 
 @test "config-linux.md cgroupsPath: MUST lead to the same place for the same relative value" {
+	needs_paths
 	created ".linux.cgroupsPath = \"$ID.rel\""
 	cut -d: -f2- "/proc/$PID/cgroup" | sort >"$T/first"
 	runtime delete --force "$ID" 2>"$T/err"
@@ -41,6 +45,7 @@ load lib/helpers
 
 @test "config-linux.md cgroupsPath: MUST be usable when it exists and is empty" {
 	local dir
+	needs_paths
 	dir=$(cgroup_dir pids $$ || cgroup_dir '' $$)
 	mkdir -p "${dir%/}$CF_CGROUP/$ID.there"
 	created ".linux.cgroupsPath = \"$CF_CGROUP/$ID.there\""

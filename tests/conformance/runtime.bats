@@ -161,6 +161,7 @@ stopped() {
 }
 
 @test "runtime.md create: MUST apply all properties except process: cgroupsPath" {
+	needs_paths
 	created
 	in_cgroup "$CF_CGROUP/$ID"
 }
@@ -313,6 +314,7 @@ deleted() {
 
 @test "runtime.md delete: MUST delete the container's cgroups" {
 	local dir
+	needs_paths
 	stopped
 	deleted
 	sed -n 's/^[^ ]* [^ ]* [^ ]* [^ ]* \([^ ]*\) .* - cgroup2\? .*/\1/p' /proc/self/mountinfo | while read -r dir; do
@@ -374,6 +376,7 @@ deleted() {
 
 @test "runtime.md delete: MUST NOT delete resources that were not created by this container: another's cgroup above its own" {
 	local dir
+	needs_paths
 	dir=$(cgroup_dir pids $$ || cgroup_dir '' $$)
 	dir=${dir%/}$CF_CGROUP/$ID.above
 	mkdir -p "$dir"

@@ -10,9 +10,7 @@ load helpers
 setup_file() {
 	lab_setup_file
 	user true # makes the user
-	"$BATS_TEST_DIRNAME/../../tools/make-default-image" "$BATS_FILE_TMPDIR/busybox.tar"
-	chmod 644 "$BATS_FILE_TMPDIR/busybox.tar"
-	user caisson import "$BATS_FILE_TMPDIR/busybox.tar" busybox
+	user caisson import "$LAB_IMAGE" busybox
 	export STORE=/home/lab/.local/share/caisson RUN=/run/user/1000/caisson
 }
 
@@ -170,7 +168,7 @@ is_in_state() { # NAME STATE
 }
 
 @test "rootless engine: --root moves the store and all of the state" {
-	run -0 user caisson --root /home/lab/other import "$BATS_FILE_TMPDIR/busybox.tar" busybox
+	run -0 user caisson --root /home/lab/other import "$LAB_IMAGE" busybox
 	run -0 user caisson --root /home/lab/other run -d --name box --network none busybox sleep 1000
 	run -0 user caisson --root /home/lab/other exec box true
 	run -0 caisson ps -a

@@ -99,6 +99,16 @@ not_delegated() {
 	[[ $output == *"newuidmap not found; install the package uidmap"* ]]
 }
 
+@test "rootless: groups and users that cannot be had are errors, and never root" {
+	configure '.process.user = {uid: 0, gid: 0, additionalGids: [9]}'
+	prints 'id'
+	run -1 oci run --bundle "$B" "$ID"
+	[[ $output == *"additional groups"* && $output != *uid=* ]]
+	configure '.process.user = {uid: 33, gid: 0}'
+	run -1 oci run --bundle "$B" "$ID"
+	[[ $output == *"cannot become user 33"* && $output != *uid=* ]]
+}
+
 @test "rootless: a user namespace is asked for" {
 	configure 'del(.linux.uidMappings, .linux.gidMappings) | .linux.namespaces |= map(select(.type != "user"))'
 	run -1 oci run --bundle "$B" "$ID"

@@ -296,8 +296,10 @@ static int set_capabilities_and_user(const struct inside *inside, struct error *
 		ret = process_set_user(process->user.uid, process->user.gid, process->user.additional_gids,
 				       keeps_groups(inside) ? PROCESS_KEEP_GROUPS : process->user.additional_gids_count,
 				       err);
-	if (ret == 0)
-		ret = capability_apply(&sets, err);
+	/* Whatever the reason: a process that did not become its user must not run. */
+	if (ret < 0)
+		return ret;
+	ret = capability_apply(&sets, err);
 	if (ret == -EPERM) {
 		/* What we have not got ourselves we cannot grant; the document wants the container to run all the same.
 		 */

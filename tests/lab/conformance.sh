@@ -1,0 +1,16 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# lab: v1 v2 apart
+#
+# conformance - what of the OCI runtime specification only the lab's kernels can show, in both cgroup layouts.  Prints
+# TAP.  With LAB_FULL=1 all of it, which takes half an hour.
+set -u
+filter='Control|cgroup|devices list|memory|cpu|blockIO|hugepage|pids|rdma|unified|time|namespaces.path: MUST be a new'
+[ "$LAB_CGROUP" = v2 ] || filter='hugepage|network|blockIO.weight|rdma|realtime|kernelTCP|swappiness'
+[ -z "${LAB_FULL:-}" ] || filter=
+
+# A disk whose scheduler knows weights.
+echo bfq >/sys/block/vda/queue/scheduler
+
+export CF_PATIENCE=60
+exec ../conformance/run --runtime "$CAISSON_BUILD/bin/caisson-oci" --format tap --filter "$filter"
