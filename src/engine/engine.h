@@ -83,6 +83,11 @@ enum {
 int instance_open(struct engine *engine, const char *what, int flags, struct instance *instance, struct error *err);
 void instance_close(struct instance *instance);
 
+/* One of many that are looked at in turn holds its directory open only while it is looked at.  -ENOENT when it is gone.
+ */
+int instance_take_up(struct instance *instance, struct error *err);
+void instance_put_down(struct instance *instance);
+
 /* The id behind a name, an id, or a prefix of one. */
 int instance_find(struct engine *engine, const char *what, char id[static INSTANCE_ID_LENGTH + 1], struct error *err);
 #define cleanup_instance __attribute__((cleanup(instance_close)))

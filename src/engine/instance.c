@@ -153,6 +153,23 @@ static bool is_called(const struct instance *instance, const char *what)
 	return str_starts(instance->id, what) || strcmp(instance_name(instance), *what == '/' ? what + 1 : what) == 0;
 }
 
+int instance_take_up(struct instance *instance, struct error *err)
+{
+	instance->dir_fd = openat(instance->engine->instances_fd, instance->id,
+				  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (instance->dir_fd >= 0)
+		return 0;
+	return errno == ENOENT ? error_set(err, ENOENT, "No such container: %s", instance->id)
+			       : error_errno(err, errno, "cannot open instance %s", instance->id);
+}
+
+void instance_put_down(struct instance *instance)
+{
+	if (instance->dir_fd >= 0)
+		close(instance->dir_fd);
+	instance->dir_fd = -1;
+}
+
 int instance_open(struct engine *engine, const char *what, int flags, struct instance *instance, struct error *err)
 {
 	int ret;

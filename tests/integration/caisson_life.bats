@@ -328,3 +328,14 @@ sleeper() # NAME [FLAGS...]
 	[ "$output" = $'one\ntwo' ]
 	[[ "$stderr" == *"No such container: nothing"* ]]
 }
+
+@test "ps and stats list more instances than the caller may open files" {
+	for i in {1..40}; do caisson create --name "many$i" busybox true >>"$BATS_TEST_TMPDIR/out"; done
+	sleeper box
+	list() { (ulimit -n 32 && caisson "$@"); }
+	[ "$(list ps -aq | wc -l)" -eq 41 ]
+	[ "$(list ps -a --size --format '{{.Size}}' | wc -l)" -eq 41 ]
+	[ "$(list stats -a --no-stream --format '{{.Name}}' | wc -l)" -eq 41 ]
+	[ "$(list stats --no-stream --format '{{.Name}}')" = box ]
+	caisson ps -aq | xargs "$CAISSON_BUILD/bin/caisson" --root "$STORE" rm -f >"$BATS_TEST_TMPDIR/out"
+}

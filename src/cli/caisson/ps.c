@@ -145,9 +145,12 @@ static json_t *joined_mounts(const json_t *mounts)
 
 static json_t *size_text(const struct instance *instance)
 {
-	char text[16];
+	struct instance opened = *instance;
+	char text[16] = "0B";
 
-	format_size(instance_written(instance), text);
+	if (instance_take_up(&opened, NULL) == 0)
+		format_size(instance_written(&opened), text);
+	instance_put_down(&opened);
 	return json_string(text);
 }
 
@@ -179,7 +182,7 @@ static int newer_first(const void *a, const void *b)
 	return (x->tv_nsec < y->tv_nsec) - (x->tv_nsec > y->tv_nsec);
 }
 
-/* Opens all instances; those that vanish meanwhile are left out. */
+/* Looks at all instances; those that vanish meanwhile are left out. */
 static int collect(struct engine *engine, struct row **rows, size_t *count, struct error *err)
 {
 	char **ids;
@@ -203,6 +206,7 @@ static int collect(struct engine *engine, struct row **rows, size_t *count, stru
 			instance_close(&row->instance);
 			continue;
 		}
+		instance_put_down(&row->instance);
 		(void)clock_parse(document_text(row->instance.record, "Created"), &row->created);
 		++*count;
 	}

@@ -79,9 +79,14 @@ static void watched_open(struct watched *watched)
 	struct runtime *runtime = &watched->instance.engine->runtime;
 	struct instance_state state;
 	struct container container;
+	int ret;
 
 	watched_close(watched);
-	if (instance_look(&watched->instance, &state, NULL) < 0 || !instance_state_alive(&state) ||
+	if (instance_take_up(&watched->instance, NULL) < 0)
+		return;
+	ret = instance_look(&watched->instance, &state, NULL);
+	instance_put_down(&watched->instance);
+	if (ret < 0 || !instance_state_alive(&state) ||
 	    container_load(runtime, watched->instance.id, 0, &container, NULL) < 0)
 		return;
 	watched->pid = state.pid;
@@ -249,6 +254,7 @@ static int open_watched(struct cli *cli, const struct stats_flags *flags, char *
 
 		if (instance_open(engine, names[i], 0, &watched->instance, &err) < 0)
 			return program_fail(cli, &err, -err.code);
+		instance_put_down(&watched->instance);
 		watched_open(watched);
 		/* Of all there are, those that run; of those that were named, all. */
 		++*used;
