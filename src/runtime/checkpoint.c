@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -19,36 +18,18 @@
 #include "base/json.h"
 #include "base/str.h"
 #include "linux/clone.h"
+#include "linux/tty.h"
+#include "paradigm/shell/hooks.h"
+#include "runtime/criu.h"
 #include "runtime/internal.h"
 
-enum { ARGUMENTS_MAX = 256, LOG_MAX = 64 << 20, LOG_LINES = 3, DESCRIPTORS_MAX = 1 << 16 };
+enum { LOG_MAX = 64 << 20, LOG_LINES = 3, DESCRIPTORS_MAX = 1 << 16 };
 
-/* criu's command line as it grows. */
-struct command_line {
-	struct arena arena;
-	size_t count;
-	bool failed; /* memory, or too many */
-	char *items[ARGUMENTS_MAX + 1];
+/* The directories of a request, by descriptors. */
+struct directories {
+	const char *image, *work;
+	int image_fd, work_fd;
 };
-
-__attribute__((format(printf, 2, 3))) static void add(struct command_line *line, const char *format, ...)
-{
-	char *text = NULL;
-	va_list args;
-
-	va_start(args, format);
-	if (line->count < ARGUMENTS_MAX && vasprintf(&text, format, args) >= 0)
-		line->items[line->count++] = arena_strdup(&line->arena, text);
-	va_end(args);
-	line->failed |= !text || !line->items[line->count - 1];
-	free(text);
-}
-
-static void add_if(struct command_line *line, bool condition, const char *flag)
-{
-	if (condition)
-		add(line, "%s", flag);
-}
 
 /* The error that criu logged last, or nothing. */
 static void explain(const char *directory, const char *log, struct error *err)
@@ -70,97 +51,110 @@ static void explain(const char *directory, const char *log, struct error *err)
 	(void)error_hint(err, "log file: %s%s%s", path, count ? ": " : "", str_text(&lines));
 }
 
-static int run_criu(struct command_line *line, const char *what, const char *log_directory, const char *log,
-		    struct error *err)
+static int run_criu(const struct checkpoint_options *options, enum criu_type type, const struct str *request,
+		    const char *log_directory, criu_stage_fn *stage, void *context, struct error *err)
 {
-	int status, report[2], code = 0;
-	pid_t pid;
+	int ret = criu_run(options->criu && *options->criu ? options->criu : "criu", type, request, stage, context,
+			   err);
 
-	if (line->failed)
-		return error_errno(err, ENOMEM, "cannot run criu");
-	if (pipe2(report, O_CLOEXEC) < 0)
-		return error_errno(err, errno, "cannot run criu");
-	pid = fork();
-	if (pid == 0) {
-		sigset_t none;
-
-		(void)sigemptyset(&none);
-		(void)sigprocmask(SIG_SETMASK, &none, NULL);
-		(void)execvp(line->items[0], line->items);
-		code = errno;
-		(void)file_write_all(report[1], &code, sizeof(code));
-		_exit(127);
-	}
-	close(report[1]);
-	if (pid > 0 && read(report[0], &code, sizeof(code)) != sizeof(code))
-		code = 0;
-	close(report[0]);
-	if (pid < 0)
-		return error_errno(err, errno, "cannot run criu");
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (code == ENOENT)
-		return error_set(err, ENOENT,
-				 "criu failed: exec: \"%s\": executable file not found in $PATH; install "
-				 "criu to checkpoint and restore containers",
-				 line->items[0]);
-	if (code)
-		return error_errno(err, code, "criu failed: exec: \"%s\"", line->items[0]);
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	if (WIFSIGNALED(status))
-		(void)error_set(err, EIO, "criu failed: type %s: ended by signal %d", what, WTERMSIG(status));
-	else
-		(void)error_set(err, EIO, "criu failed: type %s: exit status %d", what, WEXITSTATUS(status));
-	explain(log_directory, log, err);
-	return -EIO;
+	if (ret == -EIO)
+		explain(log_directory, type == CRIU_RESTORE ? "restore.log" : "dump.log", err);
+	return ret;
 }
 
-static int make_directories(const struct checkpoint_options *options, const char **image, const char **work,
+static int open_directory(const char *path, struct error *err)
+{
+	int fd;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return error_errno(err, errno, "cannot make %s", path);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? error_errno(err, errno, "cannot open %s", path) : fd;
+}
+
+static void close_directories(struct directories *directories)
+{
+	if (directories->image_fd >= 0)
+		close(directories->image_fd);
+	if (directories->work_fd >= 0)
+		close(directories->work_fd);
+}
+
+static int make_directories(const struct checkpoint_options *options, struct directories *directories,
 			    struct error *err)
 {
-	*image = options->image_path && *options->image_path ? options->image_path : "checkpoint";
-	*work = options->work_path && *options->work_path ? options->work_path : *image;
-	if ((mkdir(*image, 0700) < 0 && errno != EEXIST) || (mkdir(*work, 0700) < 0 && errno != EEXIST))
-		return error_errno(err, errno, "cannot make the directories of the checkpoint");
-	return 0;
+	*directories = (struct directories){ .image_fd = -1, .work_fd = -1 };
+	directories->image = options->image_path && *options->image_path ? options->image_path : "checkpoint";
+	directories->work = options->work_path && *options->work_path ? options->work_path : directories->image;
+	directories->image_fd = open_directory(directories->image, err);
+	if (directories->image_fd < 0)
+		return directories->image_fd;
+	directories->work_fd = open_directory(directories->work, err);
+	return directories->work_fd < 0 ? directories->work_fd : 0;
 }
 
-static void add_common(struct command_line *line, const struct checkpoint_options *options, const char *action,
-		       const char *image, const char *work, const char *log)
+/* criu_cg_mode */
+static uint64_t cgroups_mode(const char *name)
 {
-	add(line, "%s", options->criu && *options->criu ? options->criu : "criu");
-	add(line, "%s", action);
-	add(line, "-v4");
-	add(line, "-o");
-	add(line, "%s", log);
-	add(line, "-D");
-	add(line, "%s", image);
-	add(line, "-W");
-	add(line, "%s", work);
-	add(line, "--manage-cgroups=%s", options->cgroups_mode ? options->cgroups_mode : "soft");
-	add_if(line, options->tcp_established, "--tcp-established");
-	add_if(line, options->ext_unix_sk, "--ext-unix-sk");
-	add_if(line, options->shell_job, "--shell-job");
-	add_if(line, options->file_locks, "--file-locks");
-	add_if(line, options->auto_dedup, "--auto-dedup");
-	add_if(line, options->lazy_pages, "--lazy-pages");
-	if (options->empty_ns && *options->empty_ns) {
-		add(line, "--empty-ns");
-		add(line, "net");
+	static const struct {
+		const char *name;
+		uint64_t number;
+	} modes[] = { { "ignore", 0 }, { "soft", 3 }, { "full", 4 }, { "strict", 5 } };
+
+	for (size_t i = 0; name && i < sizeof(modes) / sizeof(*modes); i++) {
+		if (strcmp(name, modes[i].name) == 0)
+			return modes[i].number;
 	}
+	return 3;
+}
+
+static void add_common(struct str *request, const struct checkpoint_options *options,
+		       const struct directories *directories, const struct container *container, const char *log)
+{
+	criu_number(request, CRIU_IMAGES_DIR_FD, (uint64_t)directories->image_fd);
+	criu_number(request, CRIU_WORK_DIR_FD, (uint64_t)directories->work_fd);
+	criu_number(request, CRIU_LOG_LEVEL, 4);
+	criu_text(request, CRIU_LOG_FILE, log);
+	criu_number(request, CRIU_CGROUPS_MODE, cgroups_mode(options->cgroups_mode));
+	criu_flag(request, CRIU_EVASIVE_DEVICES, true);
+	/* Of a terminal the container has the one end; the other, which goes and comes again, was never its own. */
+	criu_flag(request, CRIU_ORPHAN_PTS_MASTER, container->spec.process.terminal);
+	criu_flag(request, CRIU_TCP_ESTABLISHED, options->tcp_established);
+	criu_flag(request, CRIU_EXT_UNIX_SK, options->ext_unix_sk);
+	criu_flag(request, CRIU_SHELL_JOB, options->shell_job);
+	criu_flag(request, CRIU_FILE_LOCKS, options->file_locks);
+	criu_flag(request, CRIU_AUTO_DEDUP, options->auto_dedup);
+	criu_flag(request, CRIU_LAZY_PAGES, options->lazy_pages);
+	if (options->empty_ns && *options->empty_ns)
+		criu_number(request, CRIU_EMPTY_NAMESPACES, CLONE_NEWNET);
+}
+
+__attribute__((format(printf, 2, 3))) static void add_external_item(struct str *request, const char *format, ...)
+{
+	char *text = NULL;
+	va_list args;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		request->failed = true;
+	else
+		criu_text(request, CRIU_EXTERNAL, text);
+	va_end(args);
+	free(text);
 }
 
 /* The freezer stops all processes at once, new ones included, which ptrace(2) does one by one. */
-static void add_freezer(struct command_line *line, const struct runtime *runtime, const struct container *container)
+static void add_freezer(struct str *request, const struct runtime *runtime, const struct container *container)
 {
 	const struct cgroup_host *host = &runtime->cgroups;
 	int index = cgroup_host_find(host, host->layout == CGROUP_V2 ? "" : "freezer");
+	cleanup_free char *path = NULL;
 
 	if (index < 0 || !container->cgroup_path)
 		return;
-	add(line, "--freeze-cgroup");
-	add(line, "%s/%s", host->hierarchies[index].mount, container->cgroup_path + (*container->cgroup_path == '/'));
+	path = path_join(host->hierarchies[index].mount, container->cgroup_path + (*container->cgroup_path == '/'));
+	request->failed |= !path;
+	criu_text(request, CRIU_FREEZE_CGROUP, path);
 }
 
 static bool is_bind(const struct oci_mount *mount)
@@ -173,7 +167,7 @@ static bool is_bind(const struct oci_mount *mount)
 }
 
 /* What comes from the host is named on both sides by where it is mounted. */
-static void add_external(struct command_line *line, const struct container *container, bool restore)
+static void add_external(struct str *request, const struct container *container, bool restore)
 {
 	const struct oci_spec *spec = &container->spec;
 
@@ -182,11 +176,12 @@ static void add_external(struct command_line *line, const struct container *cont
 
 		if (!is_bind(mount))
 			continue;
-		add(line, "--external");
 		if (restore && mount->source && *mount->source != '/')
-			add(line, "mnt[%s]:%s/%s", mount->destination, container->bundle, mount->source);
+			add_external_item(request, "mnt[%s]:%s/%s", mount->destination, container->bundle,
+					  mount->source);
 		else
-			add(line, "mnt[%s]:%s", mount->destination, restore ? mount->source : mount->destination);
+			add_external_item(request, "mnt[%s]:%s", mount->destination,
+					  restore ? mount->source : mount->destination);
 	}
 	for (size_t i = 0; i < spec->linux_.masked_paths.count; i++) {
 		const char *path = spec->linux_.masked_paths.items[i];
@@ -197,8 +192,7 @@ static void add_external(struct command_line *line, const struct container *cont
 		if (!restore && (asprintf(&full, "/proc/%d/root%s", container->pid, path) < 0 || stat(full, &st) < 0 ||
 				 S_ISDIR(st.st_mode)))
 			continue;
-		add(line, "--external");
-		add(line, "mnt[%s]:%s", path, restore ? "/dev/null" : path);
+		add_external_item(request, "mnt[%s]:%s", path, restore ? "/dev/null" : path);
 	}
 }
 
@@ -225,26 +219,52 @@ static int save_descriptors(const struct container *container, const char *image
 	return file_replace(dir, "descriptors.json", text.text, text.length, 0600, err);
 }
 
-static int add_page_server(struct command_line *line, const char *text, struct error *err)
+static int add_page_server(struct str *request, const char *text, struct error *err)
 {
 	const char *colon = strrchr(text, ':');
+	cleanup_str struct str server = STR_INIT;
 	uint64_t port;
 
 	if (!colon || colon == text || str_to_u64(colon + 1, &port) < 0 || port == 0 || port > UINT16_MAX)
 		return error_set(err, EINVAL, "invalid page server \"%s\": use --page-server ADDRESS:PORT", text);
-	add(line, "--page-server");
-	add(line, "--address");
-	add(line, "%.*s", (int)(colon - text), text);
-	add(line, "--port");
-	add(line, "%s", colon + 1);
+	criu_bytes(&server, 1, text, (size_t)(colon - text));
+	criu_number(&server, 2, port);
+	request->failed |= server.failed;
+	criu_bytes(request, CRIU_PAGE_SERVER, str_text(&server), server.length);
 	return 0;
+}
+
+static int dump(const struct runtime *runtime, const struct container *container,
+		const struct checkpoint_options *options, const struct directories *directories, struct error *err)
+{
+	cleanup_str struct str request = STR_INIT;
+	int ret = 0;
+
+	add_common(&request, options, directories, container, "dump.log");
+	criu_number(&request, CRIU_PID, (uint64_t)container->pid);
+	criu_text(&request, CRIU_ROOT, container->rootfs);
+	add_freezer(&request, runtime, container);
+	criu_flag(&request, CRIU_LEAVE_RUNNING, options->leave_running);
+	criu_flag(&request, CRIU_TRACK_MEMORY, options->pre_dump || options->parent_path);
+	criu_text(&request, CRIU_PARENT_IMAGE, options->parent_path);
+	if (options->status_fd >= 0)
+		criu_number(&request, CRIU_STATUS_FD, (uint64_t)options->status_fd);
+	if (options->page_server)
+		ret = add_page_server(&request, options->page_server, err);
+	if (ret == 0 && !options->pre_dump) {
+		add_external(&request, container, false);
+		ret = save_descriptors(container, directories->image, err);
+	}
+	if (ret == 0)
+		ret = run_criu(options, options->pre_dump ? CRIU_PRE_DUMP : CRIU_DUMP, &request, directories->work,
+			       NULL, NULL, err);
+	return ret;
 }
 
 int runtime_checkpoint(struct runtime *runtime, struct container *container, const struct checkpoint_options *options,
 		       struct error *err)
 {
-	struct command_line line = { .count = 0 };
-	const char *image, *work;
+	struct directories directories;
 	enum runtime_status status;
 	int ret = container_status(runtime, container, &status, err);
 
@@ -252,37 +272,14 @@ int runtime_checkpoint(struct runtime *runtime, struct container *container, con
 		return error_set(err, EINVAL, "Container cannot be checkpointed in %s state",
 				 runtime_status_name(status));
 	if (ret == 0)
-		ret = make_directories(options, &image, &work, err);
-	if (ret == 0)
 		ret = runtime_read_cgroups(runtime, err);
 	if (ret < 0)
 		return ret;
-	add_common(&line, options, options->pre_dump ? "pre-dump" : "dump", image, work, "dump.log");
-	add(&line, "-t");
-	add(&line, "%d", container->pid);
-	add(&line, "--root");
-	add(&line, "%s", container->rootfs);
-	add_freezer(&line, runtime, container);
-	add_if(&line, options->leave_running, "--leave-running");
-	add_if(&line, options->pre_dump || options->parent_path, "--track-mem");
-	if (options->parent_path) {
-		add(&line, "--prev-images-dir");
-		add(&line, "%s", options->parent_path);
-	}
-	if (options->status_fd >= 0) {
-		add(&line, "--status-fd");
-		add(&line, "%d", options->status_fd);
-	}
-	if (options->page_server)
-		ret = add_page_server(&line, options->page_server, err);
-	if (ret == 0 && !options->pre_dump) {
-		add_external(&line, container, false);
-		ret = save_descriptors(container, image, err);
-	}
+	ret = make_directories(options, &directories, err);
 	if (ret == 0)
-		ret = run_criu(&line, options->pre_dump ? "PRE_DUMP" : "DUMP", work, "dump.log", err);
-	arena_free(&line.arena);
-	return ret;
+		ret = dump(runtime, container, options, &directories, err);
+	close_directories(&directories);
+	return ret < 0 ? ret : 0;
 }
 
 /* CRIU wants its new root to be a mount: a bind of the root file system, seen by us alone. */
@@ -308,88 +305,135 @@ static void unbind_root(char *root)
 	free(root);
 }
 
-static void add_inherited(struct command_line *line, const char *image)
+/* Pipes that were standard streams are ours now, in the same place. */
+static void add_inherited(struct str *request, const char *image)
 {
 	cleanup_free char *path = path_join(image, "descriptors.json"), *text = NULL;
 	const struct json_value *root = NULL;
+	struct arena arena = { 0 };
 	size_t size;
-	int fd = 0;
+	uint64_t fd = 0;
 
-	if (!path || file_read(AT_FDCWD, path, DESCRIPTORS_MAX, &text, &size, NULL) < 0 ||
-	    json_parse(text, size, &line->arena, &root, NULL) < 0 || root->kind != JSON_KIND_ARRAY)
-		return;
-	for (const struct json_value *each = root->first; each && root->count && fd < 3; each = each->next, fd++) {
-		if (each->kind != JSON_KIND_STRING || !str_starts(each->text, "pipe:"))
-			continue;
-		add(line, "--inherit-fd");
-		add(line, "fd[%d]:%s", fd, each->text);
+	if (path && file_read(AT_FDCWD, path, DESCRIPTORS_MAX, &text, &size, NULL) == 0)
+		(void)json_parse(text, size, &arena, &root, NULL);
+	if (root && root->kind == JSON_KIND_ARRAY && root->count) {
+		for (const struct json_value *each = root->first; each && fd < 3; each = each->next, fd++) {
+			cleanup_str struct str item = STR_INIT;
+
+			if (each->kind != JSON_KIND_STRING || !str_starts(each->text, "pipe:"))
+				continue;
+			criu_text(&item, 1, each->text);
+			criu_number(&item, 2, fd);
+			request->failed |= item.failed;
+			criu_bytes(request, CRIU_INHERIT_FD, str_text(&item), item.length);
+		}
 	}
+	arena_free(&arena);
 }
 
-static int read_pid(struct container *container, const char *path, struct error *err)
-{
-	cleanup_free char *text = NULL;
-	struct process_stat stat;
-	int ret = file_read(AT_FDCWD, path, 64, &text, NULL, err);
+struct restoring {
+	struct container *container;
+	struct checkpoint_options *options;
+};
 
-	if (ret < 0)
-		return ret;
-	container->pid = (pid_t)strtol(text, NULL, 10);
+/* The document's point in time for them: the namespaces are there, and nothing runs yet. */
+static int run_create_hooks(const struct container *container, pid_t pid, struct error *err)
+{
+	const struct oci_hooks *hooks = &container->spec.hooks;
+	struct container shown = *container;
+	cleanup_free char *state = NULL;
+	int ret;
+
+	if (hooks->prestart.count + hooks->create_runtime.count == 0)
+		return 0;
+	shown.pid = pid;
+	state = container_state_json(&shown, RUNTIME_CREATED, 0);
+	if (!state)
+		return error_errno(err, ENOMEM, "cannot write the state for hooks");
+	ret = hooks_run(&hooks->prestart, "prestart", container->bundle, state, err);
+	return ret == 0 ? hooks_run(&hooks->create_runtime, "createRuntime", container->bundle, state, err) : ret;
+}
+
+static int take_terminal(struct checkpoint_options *options, int fd, struct error *err)
+{
+	int ret = 0;
+
+	if (fd < 0)
+		return error_set(err, EPROTO, "the terminal did not come");
+	if (options->keep_console && options->console_fd_out < 0) {
+		options->console_fd_out = fd;
+		return 0;
+	}
+	if (options->console_socket)
+		ret = tty_send_master(options->console_socket, fd, "/dev/ptmx", err);
+	close(fd);
+	return ret;
+}
+
+static int take_stage(void *context, const char *stage, pid_t pid, int fd, struct error *err)
+{
+	const struct restoring *restoring = context;
+
+	if (strcmp(stage, "orphan-pts-master") == 0)
+		return take_terminal(restoring->options, fd, err);
+	if (fd >= 0)
+		close(fd);
+	return strcmp(stage, "setup-namespaces") == 0 ? run_create_hooks(restoring->container, pid, err) : 0;
+}
+
+static int read_start(struct container *container, struct error *err)
+{
+	struct process_stat stat;
+
 	if (container->pid <= 0 || process_stat_read(container->pid, &stat) < 0)
 		return error_set(err, ESRCH, "the restored process has ended");
 	container->pid_start = stat.start;
 	return 0;
 }
 
-static int restore_processes(struct container *container, const struct checkpoint_options *options, struct error *err)
+static int restore_processes(struct container *container, struct checkpoint_options *options,
+			     const struct directories *directories, struct error *err)
 {
-	struct command_line line = { .count = 0 };
-	cleanup_free char *pid_file = path_join(container->dir, "criu.pid");
+	struct restoring restoring = { .container = container, .options = options };
+	cleanup_str struct str request = STR_INIT;
 	char *root = NULL;
-	const char *image, *work;
-	int ret = make_directories(options, &image, &work, err);
+	int ret = bind_root(container, &root, err);
 
-	if (ret == 0)
-		ret = bind_root(container, &root, err);
-	if (ret == 0 && pid_file) {
-		(void)unlink(pid_file);
-		add_common(&line, options, "restore", image, work, "restore.log");
-		add(&line, "--root");
-		add(&line, "%s", root);
-		add(&line, "--restore-detached");
-		add(&line, "--restore-sibling");
-		add(&line, "--pidfile");
-		add(&line, "%s", pid_file);
-		if (options->lsm_profile && *options->lsm_profile) {
-			add(&line, "--lsm-profile");
-			add(&line, "%s", options->lsm_profile);
-		}
-		if (options->lsm_mount_context && *options->lsm_mount_context) {
-			add(&line, "--lsm-mount-context");
-			add(&line, "%s", options->lsm_mount_context);
-		}
-		add_external(&line, container, true);
-		add_inherited(&line, image);
-		ret = run_criu(&line, "RESTORE", work, "restore.log", err);
+	if (ret == 0) {
+		add_common(&request, options, directories, container, "restore.log");
+		criu_text(&request, CRIU_ROOT, root);
+		criu_flag(&request, CRIU_NOTIFY_SCRIPTS, true);
+		criu_flag(&request, CRIU_RESTORE_SIBLING, true);
+		if (options->lsm_profile && *options->lsm_profile)
+			criu_text(&request, CRIU_LSM_PROFILE, options->lsm_profile);
+		if (options->lsm_mount_context && *options->lsm_mount_context)
+			criu_text(&request, CRIU_LSM_MOUNT_CONTEXT, options->lsm_mount_context);
+		add_external(&request, container, true);
+		add_inherited(&request, directories->image);
+		ret = run_criu(options, CRIU_RESTORE, &request, directories->work, take_stage, &restoring, err);
 	}
 	unbind_root(root);
-	arena_free(&line.arena);
-	if (ret == 0 && pid_file) {
-		ret = read_pid(container, pid_file, err);
-		(void)unlink(pid_file);
-	}
-	return ret;
+	if (ret < 0)
+		return ret;
+	container->pid = ret;
+	return read_start(container, err);
 }
 
 int runtime_restore(struct runtime *runtime, const char *id, const char *bundle, const char *pid_file,
-		    const struct checkpoint_options *options, struct container *container, struct error *err)
+		    struct checkpoint_options *options, struct container *container, struct error *err)
 {
-	int ret = container_make_empty(runtime, id, bundle, container, err);
+	struct directories directories = { .image_fd = -1, .work_fd = -1 };
+	int ret;
 
+	options->console_fd_out = -1;
+	ret = container_make_empty(runtime, id, bundle, options, container, err);
 	if (ret == 0)
 		ret = container_choose_cgroup(runtime, container, err);
 	if (ret == 0)
-		ret = restore_processes(container, options, err);
+		ret = make_directories(options, &directories, err);
+	if (ret == 0)
+		ret = restore_processes(container, options, &directories, err);
+	close_directories(&directories);
 	if (ret == 0)
 		ret = container_prepare_state(container, err);
 	if (ret == 0)
@@ -404,6 +448,9 @@ int runtime_restore(struct runtime *runtime, const char *id, const char *bundle,
 			(void)container_directory_remove(runtime, container, NULL);
 		}
 		container_close(container);
+		if (options->console_fd_out >= 0)
+			close(options->console_fd_out);
+		options->console_fd_out = -1;
 	}
 	return ret;
 }

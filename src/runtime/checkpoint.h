@@ -23,18 +23,22 @@ struct checkpoint_options {
 	const char *lsm_profile, *lsm_mount_context;
 	int status_fd; /* gets a NUL byte when lazy pages can be served; -1: none */
 	bool leave_running, tcp_established, ext_unix_sk, shell_job, file_locks, pre_dump, auto_dedup, lazy_pages;
+	/* Of a restored container with process.terminal: its master goes to a socket, or to the caller. */
+	const char *console_socket;
+	bool keep_console;
+	int console_fd_out; /* set to the master when keep_console is true and there is one, else -1 */
 };
-#define CHECKPOINT_OPTIONS_INIT ((struct checkpoint_options){ .status_fd = -1 })
+#define CHECKPOINT_OPTIONS_INIT ((struct checkpoint_options){ .status_fd = -1, .console_fd_out = -1 })
 
 /* Writes the image.  Unless it is left running, the container's processes are gone afterwards. */
 int runtime_checkpoint(struct runtime *runtime, struct container *container, const struct checkpoint_options *options,
 		       struct error *err);
 
 /*
- * Makes container id from bundle and image: running, a child of the caller; container is filled on success.  Nothing is
- * left on failure.  pid_file: may be NULL.
+ * Makes container id from bundle and image: running, a child of the caller; container is filled on success.  Its
+ * prestart and createRuntime hooks run.  Nothing is left on failure.  pid_file: may be NULL.
  */
 int runtime_restore(struct runtime *runtime, const char *id, const char *bundle, const char *pid_file,
-		    const struct checkpoint_options *options, struct container *container, struct error *err);
+		    struct checkpoint_options *options, struct container *container, struct error *err);
 
 #endif

@@ -30,6 +30,7 @@
 #include "paradigm/shell/hooks.h"
 #include "paradigm/shell/resources.h"
 #include "paradigm/shell/shell.h"
+#include "runtime/checkpoint.h"
 #include "runtime/internal.h"
 
 /* One creation on its way. */
@@ -212,14 +213,16 @@ static int write_config(struct creation *creation, struct error *err)
 	return ret < 0 ? error_errno(err, -ret, "cannot write %s/config.json", container->dir) : 0;
 }
 
-int container_make_empty(struct runtime *runtime, const char *id, const char *bundle, struct container *container,
-			 struct error *err)
+int container_make_empty(struct runtime *runtime, const char *id, const char *bundle,
+			 const struct checkpoint_options *restore, struct container *container, struct error *err)
 {
 	struct runtime_create_options options = RUNTIME_CREATE_OPTIONS_INIT;
 	struct creation creation = { .runtime = runtime, .container = container, .options = &options };
 	int ret;
 
 	options.bundle = bundle;
+	options.console_socket = restore->console_socket;
+	options.keep_console = restore->keep_console;
 	*container = (struct container){ .dir_fd = -1 };
 	ret = container_id_is_valid(id)
 		      ? 0
@@ -227,8 +230,6 @@ int container_make_empty(struct runtime *runtime, const char *id, const char *bu
 				  "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
 	if (ret == 0)
 		ret = read_config(&creation, err);
-	/* Its terminal, if it had one, is in the image. */
-	container->spec.process.terminal = false;
 	if (ret == 0)
 		ret = complete(&creation, err);
 	if (ret == 0)

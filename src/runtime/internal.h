@@ -37,8 +37,9 @@ int container_read_state(struct container *container, struct error *err);
 void container_run_poststop(const struct runtime *runtime, const struct container *container);
 
 /* create.c: a container's directory with its configuration, locked, and nothing else of it. */
-int container_make_empty(struct runtime *runtime, const char *id, const char *bundle, struct container *container,
-			 struct error *err);
+struct checkpoint_options;
+int container_make_empty(struct runtime *runtime, const char *id, const char *bundle,
+			 const struct checkpoint_options *restore, struct container *container, struct error *err);
 
 /* seccomp.c: freed by seccomp_filter_free(); without a profile it is empty. */
 int container_compile_seccomp(const struct runtime *runtime, const struct container *container,

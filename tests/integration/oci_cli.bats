@@ -93,12 +93,8 @@ teardown() { oci_teardown; }
 @test "a criu that fails is quoted from its log" {
 	cat >fake-criu <<-'END'
 		#!/bin/sh
-		while [ $# -gt 0 ]; do
-			[ "$1" = -W ] && work=$2
-			[ "$1" = -o ] && log=$2
-			shift
-		done
-		echo "(00.1) Error (criu/made-up.c:7): no luck today" >"$work/$log"
+		[ "$1" = swrk ] || exit 2
+		for log in dump restore; do echo "(00.1) Error (criu/made-up.c:7): no luck today" >img/$log.log; done
 		exit 1
 	END
 	chmod +x fake-criu

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <stddef.h>
+#include <unistd.h>
 
 #include "cli/oci/attend.h"
 #include "cli/oci/launch.h"
@@ -47,9 +48,11 @@ static int restore(struct oci *oci, struct flags *flags, const char *id, struct 
 	int ret = oci_open(oci, &instance->runtime, err);
 
 	flags->options.criu = oci->criu;
-	if (ret == 0 && launch->console_socket)
-		ret = error_set(err, EOPNOTSUPP,
-				"restoring a terminal is not supported: --console-socket cannot be used");
+	flags->options.keep_console = !launch->detach;
+	flags->options.console_socket = launch->console_socket && *launch->console_socket ? launch->console_socket
+											  : NULL;
+	if (ret == 0 && !launch->detach && flags->options.console_socket)
+		ret = oci_check_console(false, true, flags->options.console_socket, err);
 	if (ret == 0 && !launch->detach)
 		ret = attend_begin(!launch->no_subreaper, err);
 	return ret < 0 ? ret
@@ -61,6 +64,7 @@ int oci_restore(struct cli *cli, int argc, char **argv)
 {
 	cleanup_instance struct instance instance = INSTANCE_INIT;
 	struct flags flags = { .options = CHECKPOINT_OPTIONS_INIT };
+	struct attend attend = { .console = -1, .watched = -1 };
 	struct oci *oci = cli->context;
 	struct error err = ERROR_INIT;
 	int code, status;
@@ -71,7 +75,11 @@ int oci_restore(struct cli *cli, int argc, char **argv)
 		return oci_fail(oci, &err, OCI_EXIT_ERROR);
 	if (flags.launch.detach)
 		return 0;
-	status = attend_wait(&(struct attend){ .pid = instance.container.pid, .console = -1, .watched = -1 }, &err);
+	attend.pid = instance.container.pid;
+	attend.console = flags.options.console_fd_out;
+	status = attend_wait(&attend, &err);
+	if (attend.console >= 0)
+		close(attend.console);
 	if (status < 0)
 		status = oci_fail(oci, &err, OCI_EXIT_ERROR);
 	if (runtime_delete(&instance.runtime, &instance.container, true, &err) < 0)

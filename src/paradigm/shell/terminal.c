@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -93,6 +94,35 @@ static int own_stdio(uid_t uid, struct error *err)
 	return 0;
 }
 
+static bool is_null(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(1, 3);
+}
+
+/*
+ * The null device that the caller opened is on a mount of the host's, which a checkpoint cannot name and a program
+ * finds in its /proc/self/fd: the container has one of its own.
+ */
+static int own_null(struct error *err)
+{
+	cleanup_close int null = -1;
+
+	for (int i = 0; i < 3; i++) {
+		struct stat st;
+
+		if (fstat(i, &st) < 0 || !is_null(&st))
+			continue;
+		if (null < 0)
+			null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
+		/* An image may bring a /dev that has none. */
+		if (null < 0 || fstat(null, &st) < 0 || !is_null(&st))
+			return 0;
+		if (dup2(null, i) < 0)
+			return error_errno(err, errno, "cannot duplicate standard streams");
+	}
+	return 0;
+}
+
 int terminal_use(struct inside *inside, struct error *err)
 {
 	int ret;
@@ -110,5 +140,9 @@ int terminal_use(struct inside *inside, struct error *err)
 		if (inside->stdio[i] >= 0 && inside->stdio[i] != i && dup2(inside->stdio[i], i) < 0)
 			return error_errno(err, errno, "cannot duplicate standard streams");
 	}
+	if (inside->options && inside->console < 0)
+		ret = own_null(err);
+	if (ret < 0)
+		return ret;
 	return inside->process->user.uid == 0 && !inside->in_userns ? 0 : own_stdio(inside->process->user.uid, err);
 }
