@@ -84,6 +84,7 @@ int engine_open(struct engine *engine, const char *root, struct error *err)
 	if (ret == 0)
 		ret = runtime_open(&engine->runtime, engine->run_dir, err);
 	engine->runtime.rootless = engine->images.rootless;
+	engine->runtime.own_names = true;
 	if (ret < 0)
 		engine_close(engine);
 	else

@@ -109,9 +109,9 @@ int container_choose_cgroup(struct runtime *runtime, struct container *container
 	return container->cgroup_path ? 0 : error_errno(err, ENOMEM, "cannot name the cgroup");
 }
 
-bool container_cgroup_is_named(const struct container *container)
+bool container_cgroup_is_named(const struct runtime *runtime, const struct container *container)
 {
-	return container->spec.linux_.cgroups_path && !container->systemd_cgroup;
+	return container->spec.linux_.cgroups_path && !container->systemd_cgroup && !runtime->own_names;
 }
 
 void container_controllers(const struct runtime *runtime, const struct oci_resources *resources,

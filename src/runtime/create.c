@@ -301,7 +301,7 @@ static int go_without_cgroup(struct creation *creation, struct error *err)
 static int cgroup_flags(const struct creation *creation)
 {
 	return CGROUP_CREATE_EXCLUSIVE | (creation->born_in_v2 ? CGROUP_CREATE_BORN_IN_V2 : 0) |
-	       (container_cgroup_is_named(creation->container) ? CGROUP_CREATE_EVERYWHERE : 0);
+	       (container_cgroup_is_named(creation->runtime, creation->container) ? CGROUP_CREATE_EVERYWHERE : 0);
 }
 
 static int make_cgroup(struct creation *creation, struct error *err)
@@ -345,8 +345,9 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 
 	/* The table of mounts, which tells where version 1 is, takes the kernel long to write. */
 	creation->cgroup.host = &runtime->cgroups;
-	if (!runtime->systemd_cgroup && !runtime->unified && !container_cgroup_is_named(creation->container) &&
-	    !runtime->cgroups_read && !cgroup_host_is_v2()) {
+	if (!runtime->systemd_cgroup && !runtime->unified &&
+	    !container_cgroup_is_named(creation->runtime, creation->container) && !runtime->cgroups_read &&
+	    !cgroup_host_is_v2()) {
 		creation->joins_late = true;
 		return 0;
 	}
@@ -359,7 +360,7 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 		return make_cgroup(creation, err);
 	creation->joins_late = true;
 	if (!creation->container->systemd_cgroup && runtime->cgroups.layout == CGROUP_HYBRID &&
-	    (runtime->unified || container_cgroup_is_named(creation->container)))
+	    (runtime->unified || container_cgroup_is_named(creation->runtime, creation->container)))
 		return make_v2_part(creation, err);
 	creation->cgroup.host = &runtime->cgroups;
 	creation->cgroup.path = strdup(creation->container->cgroup_path);

@@ -50,7 +50,7 @@ int container_compile_seccomp(const struct runtime *runtime, const struct contai
 int container_choose_cgroup(struct runtime *runtime, struct container *container, struct error *err);
 /* Whether it has a directory in every hierarchy (CGROUP_CREATE_EVERYWHERE): who names a path looks for all controllers
  * there (kubelet, cadvisor), and runc makes them all.  A path of our own choice is made where limits need it. */
-bool container_cgroup_is_named(const struct container *container);
+bool container_cgroup_is_named(const struct runtime *runtime, const struct container *container);
 /* The controllers that a container with these resources joins: see cgroup_create(). */
 void container_controllers(const struct runtime *runtime, const struct oci_resources *resources,
 			   const char *list[static RESOURCES_CONTROLLERS_MAX + 1]);

@@ -231,8 +231,8 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 	/* A limit may need a hierarchy that the container is not in yet. */
 	container_controllers(runtime, resources, controllers);
 	ret = cgroup_create(&runtime->cgroups, container->cgroup_path, controllers,
-			    container_cgroup_is_named(container) ? CGROUP_CREATE_EVERYWHERE : 0, runtime->rootless,
-			    &cgroup, err);
+			    container_cgroup_is_named(runtime, container) ? CGROUP_CREATE_EVERYWHERE : 0,
+			    runtime->rootless, &cgroup, err);
 	if (ret < 0)
 		return ret;
 	if (cgroup.present != before)

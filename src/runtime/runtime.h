@@ -35,8 +35,9 @@
 struct runtime {
 	char *root;	     /* state directory, owned */
 	bool systemd_cgroup; /* cgroups through systemd: cgroupsPath is "slice:prefix:name" */
-	bool unified;  /* on hybrid hosts: a cgroup in the v2 tree, too (eBPF by cgroup, PSI); 0.3 ms a container */
-	bool rootless; /* cgroup failures for lack of permission are not errors */
+	bool unified;	/* on hybrid hosts: a cgroup in the v2 tree, too (eBPF by cgroup, PSI); 0.3 ms a container */
+	bool own_names; /* cgroupsPath is the caller's own choice: nobody looks for it in hierarchies without a limit */
+	bool rootless;	/* cgroup failures for lack of permission are not errors */
 	struct cgroup_host cgroups;
 	const char *resctrl; /* mount point of the resctrl file system; NULL: where it is mounted */
 	/* Gets what is worth a warning and no error (a poststop hook that failed); NULL: it is dropped. */
