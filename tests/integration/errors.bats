@@ -116,7 +116,7 @@ table()
 		125|run --device-read-bps /dev/x busybox|write it like /dev/sda:10mb
 		125|run --add-host here busybox|write it like name:192.0.2.1
 		125|run -w here busybox|absolute path
-		125|run --env-file none busybox|open none: No such file
+		125|run --env-file none busybox|open none: no such file
 		125|run --rm --restart always busybox|Conflicting options
 		125|run -it busybox|leave -t out
 		125|run --platform linux/m68k busybox|the image is for linux/

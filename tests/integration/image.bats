@@ -391,8 +391,8 @@ refused()
 	refused 'the archive is empty' load -i "$ARCHIVES/empty"
 	INPUT=$ARCHIVES/empty refused 'the archive is empty' load
 	refused 'neither an OCI layout' load -i tree
-	refused 'open nothing: No such file' load -i nothing
-	refused 'open nothing: No such file' import nothing
+	refused 'open nothing: no such file' load -i nothing
+	refused 'open nothing: no such file' import nothing
 	nothing_came
 }
 

@@ -149,7 +149,7 @@ static int open_input(struct cli *cli, const char *path)
 	if (path && strcmp(path, "-") != 0) {
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
-			(void)program_say(cli, 1, "open %s: %s", path, strerror(errno));
+			(void)program_say(cli, 1, "open %s: %s", path, error_words(errno));
 		return fd;
 	}
 	if (isatty(STDIN_FILENO)) {
@@ -159,7 +159,7 @@ static int open_input(struct cli *cli, const char *path)
 	}
 	fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
-		(void)program_say(cli, 1, "cannot read stdin: %s", strerror(errno));
+		(void)program_say(cli, 1, "cannot read stdin: %s", error_words(errno));
 	return fd;
 }
 
@@ -244,10 +244,10 @@ int save_command(struct cli *cli, int argc, char **argv)
 		return save_images(cli, operands, count, format, STDOUT_FILENO);
 	fd = open_output(flags.file, &partial);
 	if (fd < 0)
-		return program_say(cli, 1, "open %s: %s", flags.file, strerror(errno));
+		return program_say(cli, 1, "open %s: %s", flags.file, error_words(errno));
 	code = save_images(cli, operands, count, format, fd);
 	if (code == 0 && partial && rename(partial, flags.file) < 0)
-		code = program_say(cli, 1, "rename to %s: %s", flags.file, strerror(errno));
+		code = program_say(cli, 1, "rename to %s: %s", flags.file, error_words(errno));
 	if (code != 0 && partial)
 		(void)unlink(partial);
 	return code;
