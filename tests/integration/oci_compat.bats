@@ -160,6 +160,20 @@ flags_of_bind() {
 	[ "$status" -eq 1 ]
 }
 
+@test "a bind mount whose source is in the root file system shows what was mounted there before" {
+	mkdir below
+	echo below >below/file
+	mkdir -p "$WORK/rootfs/covered"
+	args cat /mnt/file
+	config --arg root "$WORK/rootfs" '.mounts += [{"source": "below", "destination": "/covered", "options": ["bind"]},
+		{"source": ($root + "/covered"), "destination": "/mnt", "options": ["rbind"]}]'
+	run -0 oci run "$ID"
+	[ "$output" = below ]
+	userns
+	run -0 oci run "$ID"
+	[ "$output" = below ]
+}
+
 @test "createContainer hooks begin in the root file system" {
 	config '.root.readonly=false | .process.args=["true"]
 		| .hooks.createContainer=[{"path": "/bin/sh", "args": ["sh", "-c", "test -e ./bin/busybox && ! test -e /proc/self/root/covered"]}]'

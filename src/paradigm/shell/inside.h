@@ -26,7 +26,8 @@ struct inside {
 	int root_fd;		/* the container's root mount */
 	int nodes;		/* a detached tmpfs with the devices that the parent made, or -1 */
 	int fresh[FRESH_COUNT]; /* roots of the container's own /proc, /sys, /dev; -1: none, or no longer ours alone */
-	int *sources;		/* per mount of the specification: a detached mount that the parent opened, or -1 */
+	int *sources; /* per mount of the specification: a detached mount that the parent opened (of a source in the
+			 root: only the user namespace to map it by), or -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
 	int doors_count;
 	struct cgroup_host cgroup_host; /* as the parent told it */

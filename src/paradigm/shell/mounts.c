@@ -145,6 +145,49 @@ static bool is_link(int fd)
 	return fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
+static bool is_below(const char *path, const char *top)
+{
+	size_t length = strlen(top);
+
+	return strncmp(path, top, length) == 0 && (!path[length] || path[length] == '/' || top[length - 1] == '/');
+}
+
+/*
+ * What a source is called in the container, if it is in the root file system and a mount before it has changed what is
+ * there: the host's path leads to the tree without that mount.  NULL for all others.
+ */
+static const char *inner_source(const struct shell_options *options, size_t index)
+{
+	const struct oci_mount *mounts = options->spec->mounts;
+	const char *source = mounts[index].source;
+	size_t length = strlen(options->rootfs);
+
+	if (!source || options->rootfs_fd >= 0 || strncmp(source, options->rootfs, length) != 0 ||
+	    source[length] != '/' || length < 2)
+		return NULL;
+	for (size_t i = 0; i < index; i++)
+		if (is_below(source + length, mounts[i].destination) ||
+		    is_below(mounts[i].destination, source + length))
+			return source + length;
+	return NULL;
+}
+
+static int open_inner_source(const struct inside *inside, const char *path, const struct mount_options *parsed,
+			     int userns, struct error *err)
+{
+	cleanup_close int fd = file_open_in_root(inside->root_fd, path, O_PATH, 0);
+	cleanup_close int tree = -1;
+	int ret;
+
+	if (fd < 0)
+		return error_errno(err, -fd, "cannot open %s in the root file system", path);
+	tree = mount_clone(fd, "", parsed->flags & MS_REC, 0, err);
+	if (tree < 0)
+		return tree;
+	ret = userns >= 0 ? mount_set_idmap(tree, userns, parsed->ridmap, err) : 0;
+	return ret < 0 ? ret : take_fd(&tree);
+}
+
 /* The source is a link for "copy-symlink" (as itself), else a detached mount. */
 static int open_source(const struct shell_options *options, const struct oci_mount *mount,
 		       const struct mount_options *parsed, struct error *err)
@@ -208,10 +251,13 @@ static int mount_bind(struct inside *inside, size_t index, const struct mount_op
 {
 	const struct oci_mount *mount = &inside->spec->mounts[index];
 	cleanup_close int opened = -1, target = -1;
-	int source = inside->sources ? inside->sources[index] : -1, ret;
+	const char *inner = inner_source(inside->options, index);
+	int given = inside->sources ? inside->sources[index] : -1, source = given, ret;
 	struct stat st;
 
-	if (source < 0)
+	if (inner)
+		source = opened = open_inner_source(inside, inner, parsed, given, err);
+	else if (source < 0)
 		source = opened = open_source(inside->options, mount, parsed, err);
 	if (source < 0)
 		return source;
@@ -495,9 +541,10 @@ static int map_source(const struct oci_spec *spec, const struct oci_mount *mount
 	return userns < 0 ? userns : mount_set_idmap(source, userns, parsed->ridmap, err);
 }
 
-static int open_for_child(const struct shell_options *options, const struct oci_mount *mount, bool in_userns,
-			  int *source, struct error *err)
+static int open_for_child(const struct shell_options *options, size_t index, bool in_userns, int *source,
+			  struct error *err)
 {
+	const struct oci_mount *mount = &options->spec->mounts[index];
 	struct mount_options parsed;
 	const char *propagation = options->spec->linux_.rootfs_propagation;
 	bool mapped, bound;
@@ -513,7 +560,11 @@ static int open_for_child(const struct shell_options *options, const struct oci_
 		 (mapped && !mount->uid_mappings.count && !options->spec->linux_.namespaces[OCI_NS_USER].set))
 		ret = error_set(err, EINVAL, "invalid mount: both uidMappings and gidMappings are needed: %s",
 				mount->destination);
-	if (ret == 0 && bound && (in_userns || mapped) && !(parsed.flags & MS_REMOUNT)) {
+	if (ret == 0 && bound && inner_source(options, index)) {
+		/* The child's to open: the mapping is all that it gets. */
+		*source = mapped ? open_mapping(options->spec, mount, err) : -1;
+		ret = mapped && *source < 0 ? *source : 0;
+	} else if (ret == 0 && bound && (in_userns || mapped) && !(parsed.flags & MS_REMOUNT)) {
 		*source = open_source(options, mount, &parsed, err);
 		ret = *source < 0 ? *source : 0;
 		/* Opened here, it is still a peer of the host's mount: cut like the child cuts all others. */
@@ -549,6 +600,6 @@ int mounts_open_sources(const struct shell_options *options, int **sources, stru
 		(*sources)[i] = -1;
 	/* A rootless caller has nothing to give that its child has not. */
 	for (size_t i = 0; i < spec->mounts_count && ret == 0; i++)
-		ret = open_for_child(options, &spec->mounts[i], in_userns && geteuid() == 0, &(*sources)[i], err);
+		ret = open_for_child(options, i, in_userns && geteuid() == 0, &(*sources)[i], err);
 	return ret;
 }
