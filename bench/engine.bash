@@ -42,7 +42,7 @@ milliseconds() { awk -v a="$1" -v b="$2" -v n="$3" 'BEGIN { printf "%.1f", (b - 
 if wanted engine && engine_ready; then
 	commands=(caisson "${ENGINE[*]} run --rm --network none bench:1 /bin/true")
 	podman_ready && commands+=(podman "$PODMAN $PODMAN_RUN --rm --network none bench:1 /bin/true")
-	measure engine "$BUILD/bench/measure" -n $((ROUNDS / 2 + 1)) "${commands[@]}"
+	measure engine "$BIN/measure" -n $((ROUNDS / 2 + 1)) "${commands[@]}"
 	compare "run --rm --network none: caisson, podman; ms" engine.caisson engine.podman "<= 0.06" "<= 0.02"
 fi
 
@@ -96,7 +96,7 @@ fi
 
 available() { awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; }
 hundred() { # FIRST NAME: a hundred instances one after the other, and what one of them took
-	measure alive "$BUILD/bench/measure" -d -w 0 -n 100 "$1" "${ENGINE[*]} run -d --network none bench:1 sleep 100000"
+	measure alive "$BIN/measure" -d -w 0 -n 100 "$1" "${ENGINE[*]} run -d --network none bench:1 sleep 100000"
 }
 
 if wanted alive && engine_ready; then
