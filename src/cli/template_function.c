@@ -88,11 +88,14 @@ void template_print(const json_t *value, struct str *out)
 
 static json_t *take_text(struct str *text, struct error *err)
 {
-	json_t *value = str_failed(text) ? NULL : json_string(str_text(text));
+	bool failed = str_failed(text);
+	json_t *value = failed ? NULL : json_string(str_text(text));
 
 	str_free(text);
-	if (!value)
+	if (failed)
 		(void)error_errno(err, ENOMEM, "cannot format");
+	else if (!value)
+		(void)error_set(err, EINVAL, "a character was cut in two");
 	return value;
 }
 
@@ -186,6 +189,9 @@ static json_t *call_truncate(json_t *const *args, int count, struct error *err)
 	(void)count;
 	template_print(args[0], &text);
 	if (length >= 0 && (size_t)length < text.length) {
+		/* No character is cut in two. */
+		while (length > 0 && (text.text[length] & 0xc0) == 0x80)
+			length--;
 		text.length = (size_t)length;
 		text.text[text.length] = '\0';
 	}
@@ -257,14 +263,22 @@ static json_t *call_println(json_t *const *args, int count, struct error *err)
 }
 
 /* One verb of printf: %s %v %d %q %t %x, with flags and width. */
+/* Flags, width and precision as C has them too; none of them wants a gigabyte of blanks. */
+static bool is_plain_layout(const char *text, size_t length)
+{
+	size_t digits = 0;
+
+	for (size_t i = 0; i < length && digits <= 4; i++)
+		digits = isdigit((unsigned char)text[i]) ? digits + 1 : 0;
+	return length <= 16 && digits <= 4;
+}
+
 static const char *print_verb(const char *format, const json_t *value, struct str *out)
 {
 	cleanup_str struct str text = STR_INIT;
-	size_t length = strspn(format, "-+ #0123456789.");
-	char verb = format[length], how[32];
+	size_t whole = strspn(format, "-+ #0123456789."), length = is_plain_layout(format, whole) ? whole : 0;
+	char verb = format[whole], how[32];
 
-	if (length > sizeof(how) - 8)
-		length = 0;
 	if (!value) {
 		str_printf(out, "%%!%c(MISSING)", verb);
 	} else if ((verb == 'd' || verb == 'x') && json_is_integer(value)) {
@@ -282,7 +296,7 @@ static const char *print_verb(const char *format, const json_t *value, struct st
 		str_printf(out, how, str_text(&text));
 #pragma GCC diagnostic pop
 	}
-	return verb ? format + length + 1 : format + length;
+	return format + whole + (verb != '\0');
 }
 
 static json_t *call_printf(json_t *const *args, int count, struct error *err)

@@ -28,7 +28,7 @@ int log_parse_line(const char *text, size_t length, json_t **document, struct lo
 {
 	const char *stream;
 
-	*document = json_loadb(text, length, 0, NULL);
+	*document = json_loadb(text, length, JSON_ALLOW_NUL, NULL);
 	stream = document_text(*document, "stream");
 	*line = (struct log_line){ .text = document_text(*document, "log"), .time = document_text(*document, "time") };
 	line->length = json_string_length(document_at(*document, "log"));

@@ -56,6 +56,12 @@ log_of()
 	[ "$(caisson logs box | tail -1)" = $'\xef\xbf\xbd' ]
 }
 
+@test "logs shows every byte that a log can hold, NUL too" {
+	caisson run --name box busybox printf 'a\0b\001\033\177c\n' >"$BATS_TEST_TMPDIR/printed"
+	[ "$(stat -c %s "$BATS_TEST_TMPDIR/printed")" -eq 8 ]
+	caisson logs box | cmp - "$BATS_TEST_TMPDIR/printed"
+}
+
 @test "the log is rotated by --log-opt, and logs reads all of it" {
 	caisson run --name box --log-opt max-size=10k --log-opt max-file=3 busybox sh -c 'i=0; while [ $i -lt 400 ]; do echo "line $i"; i=$((i+1)); done'
 	log=$(log_of box)

@@ -131,6 +131,17 @@ table()
 	END
 }
 
+@test "caisson: what is not UTF-8 is refused, not left out" {
+	local latin=$'\xff'
+	printf 'LATIN=%s\n' "$latin" >"env"
+	run -125 caisson run busybox echo one "$latin"
+	[[ "$output" == *"argument "*" is not valid UTF-8"* ]]
+	run -125 caisson run --env-file env busybox
+	[[ "$output" == *"'LATIN' is not valid UTF-8"* ]]
+	BAD=$latin run -125 caisson run -e BAD busybox
+	[[ "$output" == *"'BAD' is not valid UTF-8"* ]]
+}
+
 @test "caisson: what is not there, with where to look" {
 	table caisson <<-'END'
 		125|run nobody|caisson image load

@@ -80,6 +80,8 @@ static void test_functions(void **state)
 	expect("{{index .Names 1}}{{index .Labels \"a\"}}{{index .Labels \"zz\"}}", "two1");
 	expect("{{(index .Mounts 0).Source}}", "/s1");
 	expect("{{printf \"%s-%05d-%-4s|%q\" .Id .State.Pid \"x\" \"y\"}}", "abc-00042-x   |\"y\"");
+	expect("{{printf \"%999999999s|%99999999.9d\" \"x\" 4}}", "x|4");
+	expect("{{truncate \"a\xc3\xa9\" 2}}", "a");
 	expect("{{println .Id 1}}", "abc 1\n");
 	expect("{{if and .Id (gt .State.Pid 41)}}a{{end}}{{or .Empty \"b\"}}", "ab");
 	expect("{{range split \"a,b\" \",\"}}[{{.}}]{{end}}{{truncate .Id 2}}", "[a][b]ab");

@@ -95,8 +95,8 @@ void container_flags_close(struct container_flags *flags);
 
 /* KEY=VALUE lines of an --env-file, appended to list. */
 int read_env_file(const char *path, json_t *list, bool labels, struct error *err);
-/* "-e NAME" takes the caller's value; NULL with err only when memory is out. */
-json_t *env_of_flag(const char *text);
+/* "-e NAME" takes the caller's value; NULL with err for what is no UTF-8. */
+json_t *env_of_flag(const char *text, struct error *err);
 
 /* The commands, by file. */
 extern const struct command root_commands[], image_commands[], container_commands[], volume_commands[],

@@ -164,9 +164,12 @@ static int as_sysctl(json_t *document, const struct field *field, const char *va
 
 static int as_env(json_t *document, const struct field *field, const char *value, struct error *err)
 {
+	json_t *variable;
+
 	if (!*value || *value == '=')
 		return error_set(err, EINVAL, "invalid environment variable: %s", value);
-	return document_add(document, field->path, env_of_flag(value));
+	variable = env_of_flag(value, err);
+	return variable ? document_add(document, field->path, variable) : -EILSEQ;
 }
 
 static int as_bind(json_t *document, const struct field *field, const char *value, struct error *err)

@@ -11,11 +11,14 @@
 
 enum { ENV_FILE_MAX = 1 << 20 };
 
-json_t *env_of_flag(const char *text)
+json_t *env_of_flag(const char *text, struct error *err)
 {
 	const char *value = strchr(text, '=') ? NULL : getenv(text);
+	json_t *variable = value ? json_sprintf("%s=%s", text, value) : json_string(text);
 
-	return value ? json_sprintf("%s=%s", text, value) : json_string(text);
+	if (!variable)
+		(void)error_set(err, EILSEQ, "'%.*s' is not valid UTF-8", (int)strcspn(text, "="), text);
+	return variable;
 }
 
 int read_env_file(const char *path, json_t *list, bool labels, struct error *err)
@@ -42,8 +45,8 @@ int read_env_file(const char *path, json_t *list, bool labels, struct error *err
 		/* A name alone: the caller's value, or nothing at all. */
 		if (!labels && !line[name] && !getenv(line))
 			continue;
-		if (json_array_append_new(list, labels ? json_string(line) : env_of_flag(line)) < 0)
-			return error_errno(err, ENOMEM, "cannot read %s", path);
+		if (json_array_append_new(list, labels ? json_string(line) : env_of_flag(line, NULL)) < 0)
+			return error_set(err, EILSEQ, "%s: '%.*s' is not valid UTF-8", path, (int)name, line);
 	}
 	return 0;
 }

@@ -36,10 +36,11 @@ static json_t *build_document(const struct exec_flags *flags, char **command, in
 
 	for (size_t i = 0; ret == 0 && i < flags->env_files.count; i++)
 		ret = read_env_file(flags->env_files.items[i], env, false, err);
-	for (size_t i = 0; i < flags->env.count; i++) {
-		json_t *variable = env_of_flag(flags->env.items[i]);
+	for (size_t i = 0; ret == 0 && i < flags->env.count; i++) {
+		json_t *variable = env_of_flag(flags->env.items[i], err);
 
-		if (strchr(json_string_value(variable), '='))
+		ret = variable ? 0 : -EILSEQ;
+		if (variable && strchr(json_string_value(variable), '='))
 			(void)json_array_append(env, variable);
 		json_decref(variable);
 	}

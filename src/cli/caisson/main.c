@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* caisson: the table of commands, and the way into it. */
+#include <errno.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -99,6 +100,22 @@ static bool needs_protection(int argc, char **argv)
 	return false;
 }
 
+/*
+ * What describes an instance is JSON, and so is what is shown of it: there is no place for other bytes, which would
+ * be lost on the way.
+ */
+static int check_words(struct cli *cli, int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		json_t *word = json_string(argv[i]);
+
+		json_decref(word);
+		if (!word)
+			return program_say(cli, -EILSEQ, "argument %d is not valid UTF-8", i);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct program program = { .root = NULL };
@@ -113,6 +130,8 @@ int main(int argc, char **argv)
 	char **operands;
 	int count, code;
 
+	if (check_words(&cli, argc, argv) < 0)
+		return EXIT_ENGINE;
 	program.self = find_self();
 	if (needs_protection(argc, argv) && program.self && setenv(self_variable, program.self, 1) == 0)
 		(void)selfexec_protect(argv, environ, &err);
