@@ -292,8 +292,13 @@ static void an_update_gives_a_class_to_who_has_none(void **state)
 	assert_int_equal(runtime_update_rdt(&tree->runtime, &container, "L3:0=3", NULL, &err), 0);
 	expect(tree, "id/schemata", "L3:0=3\n");
 	expect(tree, "id/tasks", "42");
-	free(container.intel_rdt_path);
-	container.intel_rdt_path = NULL;
+	for (char **read_again[] = { &container.bundle, &container.rootfs, &container.created,
+				     &container.intel_rdt_path },
+		  ***at = read_again;
+	     at < read_again + 4; at++) {
+		free(**at);
+		**at = NULL;
+	}
 	assert_int_equal(container_read_state(&container, &err), 0);
 	assert_string_equal(container.intel_rdt_path, path_of(tree, "id"));
 	assert_true(container.intel_rdt_made);
