@@ -34,6 +34,76 @@ json_t *document_new(void)
 	return json_loads(defaults, 0, NULL);
 }
 
+/* Lists of objects; all others are of texts, or of numbers as the default is. */
+static bool lists_objects(const char *key)
+{
+	return strcmp(key, "Mounts") == 0 || strcmp(key, "Ulimits") == 0 || strncmp(key, "Device", 6) == 0 ||
+	       strncmp(key, "Blkio", 5) == 0;
+}
+
+static bool is_list(const char *key, const json_t *list, json_type type)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach ((json_t *)(uintptr_t)list, i, item) {
+		if (json_typeof(item) != (lists_objects(key) ? JSON_OBJECT : type))
+			return false;
+	}
+	return json_is_array(list);
+}
+
+static bool is_map_of_texts(const json_t *map)
+{
+	const char *key;
+	json_t *item;
+
+	json_object_foreach ((json_t *)(uintptr_t)map, key, item) {
+		if (!json_is_string(item))
+			return false;
+	}
+	return json_is_object(map);
+}
+
+/* Whether a value can stand where the default is. */
+static bool fits(const char *name, const json_t *value, const json_t *standard)
+{
+	const char *key;
+	json_t *item;
+
+	if (json_is_object(standard) && json_object_size(standard) == 0)
+		return is_map_of_texts(value);
+	json_object_foreach ((json_t *)(uintptr_t)standard, key, item) {
+		const json_t *has = json_object_get(value, key);
+
+		if (has && !fits(key, has, item))
+			return false;
+	}
+	if (json_is_integer(json_array_get(standard, 0)))
+		return is_list(name, value, JSON_INTEGER) && json_array_size(value) == json_array_size(standard);
+	if (json_is_array(value) && (json_is_null(standard) || json_is_array(standard)))
+		return is_list(name, value, JSON_STRING);
+	if (json_is_null(standard))
+		return json_is_null(value) || json_is_integer(value) || json_is_object(value);
+	return json_is_boolean(standard) ? json_is_boolean(value) : json_typeof(value) == json_typeof(standard);
+}
+
+bool document_is_record(const json_t *record)
+{
+	static const char *const texts[] = { "Id", "Name", "Path", "Image", "Created" };
+	cleanup_json json_t *standard = document_new();
+	const json_t *mounts = json_object_get(record, "Mounts");
+
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		if (json_string_length(json_object_get(record, texts[i])) == 0)
+			return false;
+	}
+	return fits("", record, standard) && is_list("Args", json_object_get(record, "Args"), JSON_STRING) &&
+	       (!mounts || is_list("Mounts", mounts, JSON_OBJECT)) &&
+	       json_is_object(json_object_get(record, "Config")) &&
+	       json_is_object(json_object_get(record, "HostConfig"));
+}
+
 /* Copies the next key of a path; returns where the rest begins, NULL when there is no next key. */
 static const char *next_key(const char *path, char key[static KEY_MAX])
 {

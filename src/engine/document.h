@@ -29,6 +29,9 @@ static inline void cleanup_json_fn(json_t **value)
 /* A new document with docker's default for every property; NULL when memory is out. */
 json_t *document_new(void);
 
+/* Whether an instance's record has what every record has, each value of the kind that it must be. */
+bool document_is_record(const json_t *record);
+
 /* What is at path (borrowed), or NULL. */
 json_t *document_at(const json_t *document, const char *path);
 

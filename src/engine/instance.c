@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "engine/engine.h"
+#include "engine/name.h"
 
 enum { RECORD_MAX = 4 << 20 };
 
@@ -98,10 +99,18 @@ int instance_find(struct engine *engine, const char *what, char id[static INSTAN
 	return error_set(err, ENOENT, "No such container: %s", what);
 }
 
+static bool is_own_record(const json_t *record, const char *id)
+{
+	const char *name = document_text(record, "Name");
+
+	return document_is_record(record) && strcmp(document_text(record, "Id"), id) == 0 && *name == '/' &&
+	       name_check(name + 1, NULL) == 0;
+}
+
 int instance_refresh(struct instance *instance, struct error *err)
 {
 	cleanup_free char *text = NULL;
-	json_error_t where;
+	json_error_t where = { .line = 1 };
 	json_t *record;
 	size_t size;
 	int ret = file_read(instance->dir_fd, "instance.json", RECORD_MAX, &text, &size, NULL);
@@ -111,13 +120,16 @@ int instance_refresh(struct instance *instance, struct error *err)
 	if (ret < 0)
 		return error_errno(err, -ret, "cannot read the record of instance %s", instance->id);
 	record = json_loadb(text, size, 0, &where);
-	if (!json_is_object(record)) {
+	if (record && !is_own_record(record, instance->id)) {
+		(void)snprintf(where.text, sizeof(where.text), "it is not what a record must be");
 		json_decref(record);
+		record = NULL;
+	}
+	if (!record)
 		return error_set(
 			err, EINVAL,
 			"the record of instance %s is damaged (line %d: %s); remove it with `caisson rm -f %s`",
 			instance->id, where.line, where.text, instance->id);
-	}
 	json_decref(instance->record);
 	instance->record = record;
 	return 0;

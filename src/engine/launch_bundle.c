@@ -59,7 +59,8 @@ static int write_hosts(const struct instance *instance, struct error *err)
 	json_array_foreach (document_at(instance->record, "HostConfig.ExtraHosts"), i, item) {
 		const char *extra = json_string_value(item), *colon = strchr(extra, ':');
 
-		str_printf(&text, "%s\t%.*s\n", colon + 1, (int)(colon - extra), extra);
+		if (colon)
+			str_printf(&text, "%s\t%.*s\n", colon + 1, (int)(colon - extra), extra);
 	}
 	return write_whole(instance, "hosts", str_text(&text), err);
 }

@@ -73,6 +73,37 @@ int instance_finish(struct instance *instance, int client, struct error *err)
 	return ret;
 }
 
+/* Looks until it does not run any more; timeout in milliseconds.  1: so it is, 0: timeout. */
+static int await_end(struct instance *instance, int timeout, struct error *err)
+{
+	enum { NAP_MS = 10 };
+	struct instance_state state;
+
+	for (int waited = 0; timeout < 0 || waited <= timeout; waited += NAP_MS) {
+		int ret = instance_look(instance, &state, err);
+
+		if (ret < 0 || !instance_state_alive(&state))
+			return ret < 0 ? ret : 1;
+		(void)nanosleep(&(struct timespec){ .tv_nsec = NAP_MS * 1000000L }, NULL);
+	}
+	return 0;
+}
+
+/* The same as end_run() where the monitor's socket is gone, or the run is over already. */
+static int end_unheard(struct instance *instance, int number, int timeout, struct error *err)
+{
+	enum { KILL_TIMEOUT = 10000 };
+	int ret;
+
+	(void)instance_signal(instance, number, NULL);
+	ret = await_end(instance, timeout, err);
+	if (ret == 0) {
+		(void)instance_signal(instance, SIGKILL, NULL);
+		ret = await_end(instance, KILL_TIMEOUT, err);
+	}
+	return ret == 0 ? error_set(err, ETIMEDOUT, "container %s does not end", instance_name(instance)) : ret;
+}
+
 /* Ends a run: number, and after timeout milliseconds SIGKILL.  1: it ended, 0: there was none.  kept, if not NULL, gets
  * the connection to the monitor, which stays as long as that is open. */
 static int end_run(struct instance *instance, int number, int timeout, int *kept, struct error *err)
@@ -84,7 +115,7 @@ static int end_run(struct instance *instance, int number, int timeout, int *kept
 	int ret;
 
 	if (client < 0)
-		return 0;
+		return end_unheard(instance, number, timeout, err);
 	ret = instance_signal(instance, number, err);
 	/* It may have ended between the two. */
 	if (ret < 0 && ret != -ESRCH)
@@ -266,6 +297,18 @@ int instance_wait(struct instance *instance, int *code, struct error *err)
 	}
 }
 
+/* Where its process cannot be told: with its cgroup. */
+static int end_damaged(struct instance *instance, struct error *err)
+{
+	enum { END_TIMEOUT = 10000 };
+	int ret = instance_lock(instance, err);
+
+	if (ret == 0)
+		ret = instance_remove_container(instance, err);
+	instance_unlock(instance);
+	return ret == 0 ? await_end(instance, END_TIMEOUT, err) : ret;
+}
+
 int instance_remove(struct instance *instance, bool force, bool volumes, struct error *err)
 {
 	struct file_held held = { .count = 0 };
@@ -277,6 +320,8 @@ int instance_remove(struct instance *instance, bool force, bool volumes, struct 
 		ret = instance_mark(instance, "stopped", err);
 		if (ret == 0)
 			ret = end_run(instance, SIGKILL, -1, &client, err);
+		if (ret < 0 && ret != -ENOENT)
+			ret = end_damaged(instance, err);
 	}
 	if (ret >= 0)
 		ret = instance_lock(instance, err);
@@ -294,6 +339,9 @@ int instance_remove(struct instance *instance, bool force, bool volumes, struct 
 			"force remove (caisson rm -f %s)",
 			instance_name(instance), instance_status_name(state.status), instance_name(instance));
 	instance->held = client >= 0 ? &held : NULL;
+	/* A state that was tampered with may have told less than what runs. */
+	if (ret == 0)
+		ret = instance_remove_container(instance, err);
 	if (ret == 0)
 		ret = instance_discard(instance, volumes, err);
 	instance->held = NULL;

@@ -12,8 +12,7 @@
 
 enum { CODE_KILLED = 128 + SIGKILL };
 
-/* Ends whatever the runtime still knows of the container. */
-static int remove_container(struct instance *instance, struct error *err)
+int instance_remove_container(struct instance *instance, struct error *err)
 {
 	struct runtime *runtime = &instance->engine->runtime;
 	struct container container;
@@ -21,8 +20,8 @@ static int remove_container(struct instance *instance, struct error *err)
 
 	if (ret == -ENOENT)
 		return runtime_sweep(runtime, instance->id, err);
-	if (ret < 0)
-		return ret;
+	if (ret < 0) /* it cannot be read */
+		return runtime_force_out(runtime, instance->id, err);
 	file_hold(instance->held, container.dir_fd);
 	file_hold_at(instance->held, container.dir_fd, "config.json");
 	file_hold_at(instance->held, container.dir_fd, "state.json");
@@ -33,13 +32,15 @@ static int remove_container(struct instance *instance, struct error *err)
 
 static int clean(struct instance *instance, struct error *err)
 {
-	int ret = remove_container(instance, err);
+	int ret = instance_remove_container(instance, err);
 
 	if (ret < 0)
 		return error_wrap(err, "cannot clean up after instance %s", instance->id);
 	instance_unmark(instance, "ctl");
 	instance_unmark(instance, "paused");
-	if (renameat(instance->dir_fd, "run", instance->dir_fd, "last-run") < 0 && errno != ENOENT)
+	if (renameat(instance->dir_fd, "run", instance->dir_fd, "last-run") < 0 && errno != ENOENT &&
+	    (file_remove_all(instance->dir_fd, "last-run", err) < 0 ||
+	     renameat(instance->dir_fd, "run", instance->dir_fd, "last-run") < 0))
 		return error_errno(err, errno, "cannot clean up after instance %s", instance->id);
 	return 0;
 }
@@ -78,7 +79,7 @@ int instance_settle(struct instance *instance, bool *gone, struct error *err)
 	if (ret < 0)
 		return ret;
 	if (state.status == INSTANCE_LOST) {
-		ret = remove_container(instance, err);
+		ret = instance_remove_container(instance, err);
 		if (ret == 0)
 			ret = record_loss(instance, &state, err);
 		return ret == 0 ? settle_ended(instance, &state, gone, err) : ret;
@@ -94,11 +95,38 @@ static bool needs_settling(const struct instance *instance, const struct instanc
 	       ((state->status == INSTANCE_EXITED || *state->error) && is_fleeting(instance));
 }
 
+/*
+ * Whoever starts an instance holds its lock until the run file says which process it is.  With the lock free it has
+ * been started, and the file is damaged: the runtime knows the process, too.
+ */
+static int doubt_starting(struct instance *instance, struct instance_state *state, struct error *err)
+{
+	bool lock_here = !instance->locked;
+	struct container container;
+	int ret;
+
+	if (lock_here && flock(instance->dir_fd, LOCK_EX | LOCK_NB) < 0)
+		return 0;
+	ret = instance_state_read(instance, state, err);
+	if (ret == 0 && state->status == INSTANCE_STARTING) {
+		state->status = INSTANCE_RUNNING;
+		if (container_load(&instance->engine->runtime, instance->id, 0, &container, NULL) == 0) {
+			state->pid = container.pid;
+			container_close(&container);
+		}
+	}
+	if (lock_here)
+		instance_unlock(instance);
+	return ret;
+}
+
 int instance_look(struct instance *instance, struct instance_state *state, struct error *err)
 {
 	bool gone = false, lock_here = !instance->locked;
 	int ret = instance_state_read(instance, state, err);
 
+	if (ret == 0 && state->status == INSTANCE_STARTING)
+		ret = doubt_starting(instance, state, err);
 	if (ret < 0 || !needs_settling(instance, state))
 		return ret;
 	if (lock_here && flock(instance->dir_fd, LOCK_EX | LOCK_NB) < 0) {

@@ -22,6 +22,9 @@
  */
 int instance_settle(struct instance *instance, bool *gone, struct error *err);
 
+/* Ends whatever the runtime still knows of a locked instance's container. */
+int instance_remove_container(struct instance *instance, struct error *err);
+
 /* The same for every instance for which it is due; those that are busy are left alone.  Errors are passed over. */
 void engine_recover(struct engine *engine);
 

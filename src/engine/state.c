@@ -46,7 +46,7 @@ void instance_unmark(const struct instance *instance, const char *mark)
 	(void)unlinkat(instance->dir_fd, mark, 0);
 }
 
-/* A small document of the instance: 0 and NULL when it is empty, -ENOENT when it is not there. */
+/* A small document of the instance: -ENOENT when it is not there, 0 and NULL when nothing can be made of it. */
 static int read_document(const struct instance *instance, const char *name, json_t **document)
 {
 	cleanup_free char *text = NULL;
@@ -54,7 +54,7 @@ static int read_document(const struct instance *instance, const char *name, json
 	int ret = file_read(instance->dir_fd, name, SMALL_FILE_MAX, &text, &size, NULL);
 
 	*document = ret == 0 ? json_loadb(text, size, 0, NULL) : NULL;
-	return ret;
+	return ret == -ENOENT || ret == -ENOMEM || ret == -EMFILE || ret == -ENFILE ? ret : 0;
 }
 
 /* Whether somebody holds the lock of the monitor.  The monitor itself must not look: to close the file would drop its

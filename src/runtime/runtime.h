@@ -81,6 +81,10 @@ int runtime_read_cgroups(struct runtime *runtime, struct error *err);
  * going on.  Where there is a container, or nothing, nothing is done. */
 int runtime_sweep(struct runtime *runtime, const char *id, struct error *err);
 
+/* Ends and removes a container whose state file cannot be read: whatever runs in the cgroup that its configuration
+ * names.  For callers that have chosen that cgroup themselves. */
+int runtime_force_out(struct runtime *runtime, const char *id, struct error *err);
+
 enum { RUNTIME_LOCK = 1 }; /* hold the container's lock until container_close() */
 
 /* -ENOENT "container does not exist".  An id that could not have been created is refused before any path is made. */

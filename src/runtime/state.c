@@ -155,6 +155,27 @@ int runtime_sweep(struct runtime *runtime, const char *id, struct error *err)
 	return ret == -EEXIST || ret == -EINVAL ? 0 : ret;
 }
 
+int runtime_force_out(struct runtime *runtime, const char *id, struct error *err)
+{
+	cleanup_free char *config = NULL;
+	struct container container;
+	size_t size;
+	int ret = container_id_is_valid(id) ? open_directory(runtime, id, &container) : -EINVAL;
+
+	if (ret == -EINVAL || ret == -ENOENT)
+		return 0;
+	if (ret == 0 && flock(container.dir_fd, LOCK_EX) < 0)
+		ret = -errno;
+	if (ret == 0 && file_read(container.dir_fd, "config.json", CONFIG_MAX, &config, &size, NULL) == 0 &&
+	    oci_spec_parse(config, size, &container.spec, NULL) == 0 &&
+	    container_choose_cgroup(runtime, &container, NULL) == 0)
+		ret = container_remove_cgroup(runtime, &container, err);
+	if (ret == 0)
+		ret = container_directory_remove(runtime, &container, err);
+	container_close(&container);
+	return ret;
+}
+
 int container_directory_make(struct runtime *runtime, const char *id, struct container *container, struct error *err)
 {
 	cleanup_free char *dir = NULL;

@@ -194,6 +194,84 @@ killed_after()
 	eventually nothing_left "$id"
 }
 
+# tampered FLAGS CHANGE: an instance, changed by a command that has its directory as $dir, does no harm to any command, and
+# rm -f takes all of it.
+tampered()
+{
+	local id dir code command
+	id=$(caisson "$@" --name box -v /data busybox sleep 1000 <"$BATS_FILE_TMPDIR/empty")
+	dir=$STORE/instances/$id
+	echo "$id" >>"$BATS_TEST_TMPDIR/ids"
+	eval "$change"
+	for command in "ps -a" "inspect box" "logs box" "top box" "exec box true" "start box" \
+		"update --memory 20m box" "stop -t 0 box" "kill box" "system df"; do
+		code=0
+		# shellcheck disable=SC2086 # words
+		timeout 10 "$CAISSON_BUILD/bin/caisson" --root "$STORE" $command >"$BATS_TEST_TMPDIR/out" 2>&1 \
+			<"$BATS_FILE_TMPDIR/empty" || code=$?
+		[ "$code" -lt 124 ] || [ "$code" -eq 125 ] || [ "$code" -eq 137 ] ||
+			{ echo "$* $change: $command: $code"; cat "$BATS_TEST_TMPDIR/out"; return 1; }
+	done
+	timeout 20 "$CAISSON_BUILD/bin/caisson" --root "$STORE" rm -fv box "$id" >"$BATS_TEST_TMPDIR/out" 2>&1 ||
+		{ echo "$* $change: rm"; cat "$BATS_TEST_TMPDIR/out"; return 1; }
+	[ ! -e "$dir" ]
+}
+
+@test "a record in which anything is damaged harms no command, and can be removed" {
+	sleeper other
+	for edit in '.Config=5' '.HostConfig=[]' '.Name=7' '.Name="/../x"' '.Mounts=[5]' '.Config.Env=[1]' '.Config.Labels={"a":5}' \
+		'.Path=5' '.Args=[{}]' '.Id="x"' '.HostConfig.ExtraHosts=["x",5]' '.HostConfig.ExtraHosts=["x"]' \
+		'.HostConfig.CapAdd=["FOO"]' '.HostConfig.SecurityOpt=[5]' '.HostConfig.CgroupParent="../../x"' \
+		'.HostConfig.NetworkMode="container:"' '.SeccompProfile="[]"' '.Config.StopSignal="FOO"' \
+		'.Mounts=[{"Type":"volume","Name":"../../x","Destination":"/y","Anonymous":true}]'; do
+		change="jq -c '$edit' \$dir/instance.json >\$dir/new && mv \$dir/new \$dir/instance.json"
+		tampered create
+	done
+	for text in '' '[]' '{}'; do
+		change="echo '$text' >\$dir/instance.json"
+		tampered run -d
+	done
+	[ "$(caisson exec other echo here)" = here ]
+	caisson rm -f other
+	# shellcheck disable=SC2046 # one word per id
+	eventually nothing_left $(cat "$BATS_TEST_TMPDIR/ids")
+}
+
+@test "state files in which anything is damaged harm no command, and rm -f still ends what runs" {
+	sleeper other
+	for file in run exit.json last-run config.json ctl container.log; do
+		for text in '' '{"Pid":1,"ExitCode":"x","Error":[]}'; do
+			change="rm -f \$dir/$file; echo '$text' >\$dir/$file"
+			tampered run -d
+		done
+		change="rm -f \$dir/$file"
+		tampered run -d
+	done
+	for text in '' '{"pid":1}'; do
+		change="echo '$text' >$STORE/run/\$id/state.json"
+		tampered run -d
+	done
+	[ "$(caisson exec other echo here)" = here ]
+	caisson rm -f other
+	# shellcheck disable=SC2046 # one word per id
+	eventually nothing_left $(cat "$BATS_TEST_TMPDIR/ids")
+}
+
+@test "a cgroup that cannot be made: 125 and why, nothing left, and the next command works" {
+	[ -d /sys/fs/cgroup/pids ] || skip "needs cgroup v1's pids controller"
+	id=$(sleeper other)
+	# In a mount namespace of its own the hierarchy is read-only.
+	run unshare -m --propagation private sh -c "mount --bind /sys/fs/cgroup/pids /sys/fs/cgroup/pids &&
+		mount -o remount,bind,ro /sys/fs/cgroup/pids && exec '$CAISSON_BUILD/bin/caisson' --root '$STORE' \
+		run --rm --name box --pids-limit 10 busybox true" <"$BATS_FILE_TMPDIR/empty"
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"cgroup"*"Read-only file system"* ]] || { echo "$output"; false; }
+	[ "$(caisson run --rm --name box --pids-limit 10 busybox echo works)" = works ]
+	[ "$(state_of other)" = running ]
+	caisson rm -f other
+	eventually nothing_left "$id"
+}
+
 @test "a store that is no store is refused" {
 	mkdir "$BATS_TEST_TMPDIR/no-store"
 	touch "$BATS_TEST_TMPDIR/no-store/file"
