@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -437,9 +438,30 @@ static int start_instance(struct instance *instance, const struct launch_options
 	return ret;
 }
 
+/* The monitor that saw the instance end may still be about it, and wants the instance's lock for that. */
+static int wait_for_last_monitor(struct instance *instance, struct error *err)
+{
+	enum { TRIES = 2000, NAP_US = 5000 };
+
+	for (int i = 0; i < TRIES; i++) {
+		int ret;
+
+		if (!instance_has_monitor(instance))
+			return 0;
+		instance_unlock(instance);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = NAP_US * 1000L }, NULL);
+		ret = instance_lock(instance, err);
+		if (ret < 0)
+			return ret;
+	}
+	return error_set(err, EBUSY, "another command starts or ends the container; try again");
+}
+
 int launch(struct instance *instance, const struct launch_options *options, int *client, struct error *err)
 {
-	return start_instance(instance, options, false, client, err);
+	int ret = wait_for_last_monitor(instance, err);
+
+	return ret < 0 ? ret : start_instance(instance, options, false, client, err);
 }
 
 int launch_here(struct instance *instance, const struct launch_options *options, struct error *err)

@@ -57,9 +57,8 @@ static int read_document(const struct instance *instance, const char *name, json
 	return ret == -ENOENT || ret == -ENOMEM || ret == -EMFILE || ret == -ENFILE ? ret : 0;
 }
 
-/* Whether somebody holds the lock of the monitor.  The monitor itself must not look: to close the file would drop its
- * own lock (fcntl(2)). */
-static bool monitor_lives(const struct instance *instance)
+/* The monitor itself must not look: to close the file would drop its own lock (fcntl(2)). */
+bool instance_has_monitor(const struct instance *instance)
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	cleanup_close int fd = -1;
@@ -86,7 +85,7 @@ static void take_exit(struct instance_state *state, const json_t *ended)
 static enum instance_status judge(const struct instance *instance, struct instance_state *state, bool begun,
 				  const json_t *run, bool ended)
 {
-	bool lives = (begun || instance_marked(instance, "restart")) && monitor_lives(instance);
+	bool lives = (begun || instance_marked(instance, "restart")) && instance_has_monitor(instance);
 
 	state->unsettled = begun && ended;
 	if (ended)
@@ -111,7 +110,7 @@ int instance_state_read(const struct instance *instance, struct instance_state *
 	/* This order: whoever starts or ends an instance writes run first and removes it last. */
 	finished = read_document(instance, "exit.json", &ended);
 	begun = read_document(instance, "run", &run);
-	if (finished == -ENOENT && begun == 0 && !monitor_lives(instance))
+	if (finished == -ENOENT && begun == 0 && !instance_has_monitor(instance))
 		finished = read_document(instance, "exit.json", &ended); /* it ended while we looked */
 	if ((finished < 0 && finished != -ENOENT) || (begun < 0 && begun != -ENOENT))
 		return error_errno(err, finished < 0 && finished != -ENOENT ? -finished : -begun,

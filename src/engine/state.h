@@ -40,6 +40,9 @@ const char *instance_status_name(enum instance_status status);
 /* Running or paused. */
 bool instance_state_alive(const struct instance_state *state);
 
+/* Whether a process holds the monitor's lock: it watches the instance, or has just seen its end. */
+bool instance_has_monitor(const struct instance *instance);
+
 /* Small marks in the instance's directory. */
 bool instance_marked(const struct instance *instance, const char *mark);
 int instance_mark(const struct instance *instance, const char *mark, struct error *err);
