@@ -699,7 +699,9 @@ static void test_stats(void **state)
 			break;
 	}
 	assert_true(stats.cpu_usage > 0);
-	assert_true(stats.cpu_user + stats.cpu_system <= stats.cpu_usage + 1000000);
+	/* Version 1 guesses which of the two it was at each tick, of which there are few. */
+	if (fixture->host.layout == CGROUP_V2)
+		assert_true(stats.cpu_user + stats.cpu_system <= stats.cpu_usage + 1000000);
 	if (has_memory(fixture, &cgroup)) {
 		assert_in_range(stats.memory_rss, 30 << 20, 120 << 20);
 		assert_in_range(stats.memory_usage, 30 << 20, 128 << 20);
