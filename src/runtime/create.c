@@ -136,6 +136,27 @@ static int check_console(const struct oci_process *process, const struct runtime
 	return 0;
 }
 
+/*
+ * The mappings of a new user namespace are optional.  Without any it is made for the caller alone, who is root in it: that
+ * gives nobody an id that he does not have already.  (runc refuses this, crun does the same.)
+ */
+static int add_own_mapping(struct oci_spec *spec)
+{
+	const struct oci_namespace *user = &spec->linux_.namespaces[OCI_NS_USER];
+	struct oci_id_mapping *own;
+
+	if (!user->set || user->path || spec->linux_.uid_mappings.count || spec->linux_.gid_mappings.count)
+		return 0;
+	own = arena_alloc(&spec->arena, 2, sizeof(*own));
+	if (!own)
+		return -ENOMEM;
+	own[0] = (struct oci_id_mapping){ .container_id = 0, .host_id = geteuid(), .size = 1 };
+	own[1] = (struct oci_id_mapping){ .container_id = 0, .host_id = getegid(), .size = 1 };
+	spec->linux_.uid_mappings = (struct oci_id_mappings){ .count = 1, .items = &own[0] };
+	spec->linux_.gid_mappings = (struct oci_id_mappings){ .count = 1, .items = &own[1] };
+	return 0;
+}
+
 static int complete(struct creation *creation, struct error *err)
 {
 	struct container *container = creation->container;
@@ -147,7 +168,7 @@ static int complete(struct creation *creation, struct error *err)
 	container->rootfs = !root ? strdup("/") : *root == '/' ? strdup(root) : path_join(container->bundle, root);
 	container->created = now();
 	container->owner = geteuid();
-	if (!container->rootfs || !container->created)
+	if (!container->rootfs || !container->created || add_own_mapping(&container->spec) < 0)
 		return error_errno(err, ENOMEM, "cannot create container");
 	ret = check_console(&container->spec.process, creation->options, err);
 	if (ret < 0)

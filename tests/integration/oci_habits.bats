@@ -167,3 +167,22 @@ bind() { # FROM TO [OPTION...]
 	run -0 setpriv --groups 0,4242 "$RUNTIME" --root "$STATE" run "$ID" <"$WORK/nothing"
 	[ "$output" = "0 77" ]
 }
+
+@test "a user namespace without mappings, which are optional, has the caller as root and nobody else" {
+	config '.linux.namespaces += [{type: "user"}] |
+		del(.linux.uidMappings, .linux.gidMappings, (.mounts[].options | select(.) | .[] | select(. == "gid=5")))'
+	oci_start "$ID"
+	run -0 oci exec "$ID" sh -c 'cat /proc/self/uid_map /proc/self/gid_map'
+	read -ra uids <<<"${lines[0]}"
+	read -ra gids <<<"${lines[1]}"
+	[ "${uids[*]}" = "0 $EUID 1" ]
+	[ "${gids[*]}" = "0 $(id -g) 1" ]
+	[ "$(readlink "/proc/$(pid_of "$ID")/ns/user")" != "$(readlink /proc/self/ns/user)" ]
+	oci delete --force "$ID"
+	# Somebody else there is not; half of the mappings are none.
+	config '.process.user.uid=5'
+	run -1 oci run "$ID"
+	config '.process.user.uid=0 | .linux.uidMappings=[{containerID: 0, hostID: 0, size: 1}]'
+	run -1 oci run "$ID"
+	[[ $output == *"no gid mappings"* ]]
+}
