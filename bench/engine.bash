@@ -94,6 +94,13 @@ if wanted many && engine_ready; then
 	value "  left behind" "$(left_behind)" "<= 0" ""
 fi
 
+charged() { # KiB that an instance's memory cgroup is charged, the kernel's part included
+	local id
+	while read -r id; do
+		cat "/sys/fs/cgroup/memory/caisson-$id/memory.usage_in_bytes" "/sys/fs/cgroup/caisson-$id/memory.current" 2>"$WORK/err"
+	done <"$WORK/ids" | awk '{ sum += $1 } END { if (NR) printf "%d", sum / NR / 1024 }'
+}
+
 available() { awk '/^MemAvailable:/ { print $2 }' /proc/meminfo; }
 hundred() { # FIRST NAME: a hundred instances one after the other, and what one of them took
 	measure alive "$BIN/measure" -d -w 0 -n 100 "$1" "${ENGINE[*]} run -d --network none bench:1 sleep 100000"
@@ -116,9 +123,10 @@ if wanted alive && engine_ready; then
 		"$(divide "${MEDIAN[alive.last]:-}" "${MEDIAN[alive.first]:-}")" "$(divide "${CPU[alive.last]:-}" "${CPU[alive.first]:-}")" \
 		"" "<= 1.25" "$(divide "${CPU[alive.last]:-}" "${CPU[alive.first]:-}")"
 	value "  of them not running" "$((INSTANCES - alive))" "<= 0" ""
-	value "  memory of the machine, KiB each" "$(((before - $(available)) / INSTANCES))" "" ""
+	value "  their cgroups' memory, KiB each" "$(charged)" "" ""
+	value "  all that the machine has less, KiB each" "$(((before - $(available)) / INSTANCES))" "" ""
 	mapfile -t monitors < <(pgrep -f "caisson-monitor [0-9]+ [0-9a-f]{64} $BIN/caisson $WORK/engine" | sed 's|^|/proc/|')
-	value "    of it the monitors' PSS" "$(($(pss "${monitors[@]}") / ${#monitors[@]}))" "" ""
+	value "  their monitors' PSS, KiB each" "$(($(pss "${monitors[@]}") / ${#monitors[@]}))" "" ""
 	value "  mounts that the host sees of them" "$(($(wc -l </proc/self/mountinfo) - mounts))" "<= 0" ""
 	start=$EPOCHREALTIME
 	xargs -n 50 -P 4 "${ENGINE[@]}" rm -f <"$WORK/ids" >"$WORK/out" 2>&1 || note "rm -f: $(grep -m1 caisson: "$WORK/out")"
