@@ -137,8 +137,8 @@ static int check_console(const struct oci_process *process, const struct runtime
 }
 
 /*
- * The mappings of a new user namespace are optional.  Without any it is made for the caller alone, who is root in it: that
- * gives nobody an id that he does not have already.  (runc refuses this, crun does the same.)
+ * The mappings of a new user namespace are optional.  Without any it is made for the caller alone, who is root in it:
+ * that gives nobody an id that he does not have already.  (crun does the same, runc refuses it.)
  */
 static int add_own_mapping(struct oci_spec *spec)
 {
