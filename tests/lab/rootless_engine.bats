@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck disable=SC2154,SC2016
-# lab: v2
+# lab: v2 apart
 #
 # The engine for a user without privileges: store in the home directory, one user namespace for all commands.
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# lab: v1 v2
+# lab: v1 v2 apart
 #
 # unit - the project's unit tests in the lab: the same programs, on a kernel with all cgroup controllers, in both
 # layouts.  Prints TAP.
