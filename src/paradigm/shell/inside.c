@@ -253,7 +253,6 @@ static int wait_for_start(const struct inside *inside)
 {
 	int connection;
 
-	end_by_signals();
 	do
 		connection = accept4(inside->options->start_socket, NULL, NULL, SOCK_CLOEXEC);
 	while (connection < 0 && (errno == EINTR || errno == ECONNABORTED));
@@ -284,6 +283,8 @@ void inside_main(struct inside *inside)
 	if (prctl(PR_SET_DUMPABLE, 0) < 0)
 		_exit(1);
 	if (inside->options->start_socket >= 0) {
+		/* Before the creating process learns that we are ready, and somebody may send one. */
+		end_by_signals();
 		close(inside->sync);
 		control = wait_for_start(inside);
 		if (control < 0)
