@@ -5,24 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/str.h"
+
 /* A message that does not fit must show that it was cut. */
 static void mark_cut(char *text)
 {
 	memcpy(text + ERROR_TEXT_MAX - 4, "...", 4);
-}
-
-/*
- * Names out of archives and documents are quoted in errors, and somebody reads those on a terminal: what would steer it
- * (C0, DEL, and C1 as UTF-8) is shown as '?'.
- */
-static void disarm(char *text)
-{
-	for (unsigned char *at = (unsigned char *)text; *at; at++) {
-		if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
-			at[0] = at[1] = '?';
-		else if ((*at < ' ' && *at != '\n' && *at != '\t') || *at == 0x7f)
-			*at = '?';
-	}
 }
 
 static void set_text(struct error *err, int code, const char *format, va_list args)
@@ -30,7 +18,7 @@ static void set_text(struct error *err, int code, const char *format, va_list ar
 	err->code = code;
 	if (vsnprintf(err->text, sizeof(err->text), format, args) >= (int)sizeof(err->text))
 		mark_cut(err->text);
-	disarm(err->text);
+	str_disarm(err->text);
 }
 
 static void append(struct error *err, const char *separator, const char *text)
@@ -150,7 +138,7 @@ int error_hint(struct error *err, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(hint, sizeof(hint), format, args);
 	va_end(args);
-	disarm(hint);
+	str_disarm(hint);
 	append(err, "; ", hint);
 	return -err->code;
 }

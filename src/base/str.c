@@ -195,3 +195,13 @@ int str_to_size(const char *text, uint64_t *bytes)
 		return -ERANGE;
 	return 0;
 }
+
+void str_disarm(char *text)
+{
+	for (unsigned char *at = (unsigned char *)text; *at; at++) {
+		if (at[0] == 0xc2 && at[1] >= 0x80 && at[1] < 0xa0)
+			at[0] = at[1] = '?';
+		else if ((*at < ' ' && *at != '\n' && *at != '\t') || *at == 0x7f)
+			*at = '?';
+	}
+}

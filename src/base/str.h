@@ -45,4 +45,10 @@ int str_to_i64(const char *text, int64_t *value);
  */
 int str_to_size(const char *text, uint64_t *bytes);
 
+/*
+ * For what quotes names out of archives, documents and processes, and is read on a terminal: what would steer it (C0
+ * but newline and tab, DEL, C1 as UTF-8) becomes '?'.
+ */
+void str_disarm(char *text);
+
 #endif

@@ -107,8 +107,10 @@ static int table_rows(const struct format *format, const char *template, json_t 
 	format_columns(str_text(&lines), &text);
 	if (ret == 0 && (str_failed(&lines) || str_failed(&text)))
 		return error_errno(err, ENOMEM, "cannot format");
-	if (ret == 0)
-		(void)fputs(str_text(&text), out);
+	if (ret == 0 && text.text) {
+		str_disarm(text.text); /* commands, comments of images, names of processes */
+		(void)fputs(text.text, out);
+	}
 	return ret;
 }
 

@@ -137,11 +137,15 @@ static int mount_layers(struct instance *instance, struct image *image, bool rea
 	ret = image_layers_open(store, image, &layers, err);
 	if (ret < 0)
 		return ret;
-	ret = image_snapshot_mount(store, &layers, read_only ? -1 : upper, read_only ? -1 : work,
-				   read_only  ? IMAGE_SNAPSHOT_READ_ONLY
-				   : fleeting ? IMAGE_SNAPSHOT_VOLATILE
-					      : 0,
-				   0, err);
+	/* Once: what the instance makes of its root later is its own. */
+	if (!read_only && !instance_marked(instance, "last-run"))
+		ret = image_upper_prepare(store, &layers, upper, err);
+	if (ret == 0)
+		ret = image_snapshot_mount(store, &layers, read_only ? -1 : upper, read_only ? -1 : work,
+					   read_only  ? IMAGE_SNAPSHOT_READ_ONLY
+					   : fleeting ? IMAGE_SNAPSHOT_VOLATILE
+						      : 0,
+					   0, err);
 	image_layers_close(&layers);
 	return ret;
 }

@@ -43,6 +43,43 @@ engine() {
 	[ "$status" -ne 0 ]
 }
 
+@test "the caller's umask does not narrow what instances are made of" {
+	umask 077
+	engine run --name masked -v masked:/data -v "$WORK/made:/made" -u 1000 busybox sh -c '
+		umask; cat /etc/resolv.conf /etc/hosts >/dev/null && ls / /data /made >/dev/null && echo fine'
+	run engine logs masked
+	[ "$output" = $'0022\nfine' ]
+	# But what holds an image is its owner's.
+	umask 022
+	engine save -o "$WORK/saved.tar" busybox
+	[ "$(stat -c %a "$WORK/saved.tar")" = 600 ]
+}
+
+@test "the root of an instance is the image's own, until the instance changes it" {
+	mkdir "$WORK/own"
+	tar -xf "$WORK/busybox.tar" -C "$WORK/own"
+	chown 7:8 "$WORK/own"
+	chmod 1751 "$WORK/own"
+	tar -cf "$WORK/own.tar" -C "$WORK/own" .
+	engine import "$WORK/own.tar" own
+	run engine run --name own own sh -c 'stat -c "%u:%g %a" /; chmod 711 /'
+	[ "${lines[-1]}" = "7:8 1751" ]
+	engine start -a own >"$WORK/again.log"
+	[ "$(cat "$WORK/again.log")" = "7:8 711" ]
+}
+
+@test "what an instance or an image is called does not steer the terminal" {
+	local steering=$'true\e[31m\e]0;title\a\x7f'
+	engine run -d --name steer busybox sh -c 'sleep 1000; :' "$steering"
+	engine import -c "LABEL a=b" -m "$steering" "$WORK/busybox.tar" steering
+	for words in "ps -a --no-trunc" "top steer" "history --no-trunc steering"; do
+		# shellcheck disable=SC2086 # words
+		engine $words >"$WORK/shown"
+		grep -q -F '?[31m?]0;title??' "$WORK/shown" || { echo "$words:"; cat -v "$WORK/shown"; false; }
+		[ "$(tr -d '\n\t -~' <"$WORK/shown" | LC_ALL=C tr -d '\200-\377' | wc -c)" -eq 0 ]
+	done
+}
+
 @test "a device node that an instance made is not opened for it by the engine" {
 	# 60:0 has no driver: whoever opens it is told "No such device or address".
 	engine run -d --name nodes busybox sleep 1000

@@ -192,7 +192,7 @@ int load_command(struct cli *cli, int argc, char **argv)
 
 /*
  * What is at path stays as it is until all is written: *partial is then to be renamed.  A pipe or a device is written
- * to as it is, *partial is NULL.
+ * to as it is, *partial is NULL.  An image may hold secrets: the file is its owner's, as docker's is.
  */
 static int open_output(const char *path, char **partial)
 {
@@ -203,7 +203,7 @@ static int open_output(const char *path, char **partial)
 		return open(path, O_WRONLY | O_CLOEXEC);
 	if (asprintf(partial, "%s.%d.partial", path, (int)getpid()) < 0)
 		*partial = NULL;
-	return *partial ? open(*partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644) : -1;
+	return *partial ? open(*partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
 }
 
 static int save_images(struct cli *cli, char **names, int count, enum image_format format, int fd)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -136,6 +137,9 @@ int main(int argc, char **argv)
 	if (needs_protection(argc, argv) && program.self && setenv(self_variable, program.self, 1) == 0)
 		(void)selfexec_protect(argv, environ, &err);
 	(void)unsetenv(self_variable);
+	/* What instances are made of, and what they start with, is not the caller's to narrow: docker's daemon has 022.
+	 */
+	(void)umask(022);
 	switch (cli_parse_options(&cli, globals, &program.flags, true, argc, argv, &operands, &count)) {
 	case CLI_DONE:
 		return 0;
