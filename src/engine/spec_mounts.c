@@ -87,12 +87,11 @@ static json_t *own_mount(size_t i, const json_t *record, const struct spec_facts
 static json_t *user_mount(const json_t *mount)
 {
 	const char *type = document_text(mount, "Type"), *propagation = document_text(mount, "Propagation");
-	json_t *own = document_at(mount, "Options"), *options = json_array();
+	json_t *own = document_at(mount, "Options"), *options;
 	bool tmpfs = strcmp(type, "tmpfs") == 0;
 
-	if (tmpfs)
-		(void)json_array_extend(options, json_pack("[s,s,s]", "nosuid", "nodev", "noexec"));
-	else if (!document_lists(mount, "Options", "bind"))
+	options = tmpfs ? json_pack("[s,s,s]", "nosuid", "nodev", "noexec") : json_array();
+	if (!tmpfs && !document_lists(mount, "Options", "bind"))
 		(void)json_array_append_new(options, json_string("rbind"));
 	if (own)
 		(void)json_array_extend(options, own);
