@@ -13,6 +13,7 @@ teardown_file() { store_remove; }
 
 teardown()
 {
+	! mountpoint -q "$BATS_TEST_TMPDIR/small" || umount -l "$BATS_TEST_TMPDIR/small"
 	# shellcheck disable=SC2046 # one word per instance
 	caisson rm -f $(caisson ps -aq) >"$BATS_TEST_TMPDIR/rm.log" 2>&1 || true
 }
@@ -157,7 +158,7 @@ killed_after()
 	works=$output
 	caisson ps -aq
 	left=$(ls -A "$STORE/instances" "$STORE/pending" "$STORE/names" | grep -v "^$STORE\|^$" || true)
-	umount "$BATS_TEST_TMPDIR/small"
+	eventually umount "$BATS_TEST_TMPDIR/small"
 	[ "$full" -eq 125 ]
 	[[ "$message" == "caisson: "*"no space left on device"* ]]
 	[ "$works" = works ]
@@ -173,7 +174,7 @@ killed_after()
 	code=$status
 	caisson ps -aq
 	left=$(ls -A "$STORE/instances" | head)
-	umount "$BATS_TEST_TMPDIR/small"
+	eventually umount "$BATS_TEST_TMPDIR/small"
 	[ "$code" -eq 3 ] || { echo "$code: $output"; false; }
 	[ -z "$left" ]
 }
