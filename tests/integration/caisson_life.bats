@@ -296,8 +296,8 @@ sleeper() # NAME [FLAGS...]
 	[ -e /sys/fs/cgroup/cpuacct/cpuacct.usage ] || skip "needs cgroup v1's cpuacct controller"
 	# Runs for less than a tick at a time, always between ticks: what is counted by ticks sees nothing of it.
 	caisson run -d --name box busybox sh -c 'while :; do usleep 2000; done'
-	sleep 0.5
-	[ "$(caisson stats --no-stream --format '{{.CPUPerc}}' box)" != 0.00% ]
+	cpu_seen() { [ "$(caisson stats --no-stream --format '{{.CPUPerc}}' box)" != 0.00% ]; }
+	eventually cpu_seen
 }
 
 @test "stats tells the page cache from what programs hold" {
