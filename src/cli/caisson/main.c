@@ -134,8 +134,10 @@ int main(int argc, char **argv)
 	if (check_words(&cli, argc, argv) < 0)
 		return EXIT_ENGINE;
 	program.self = find_self();
-	if (needs_protection(argc, argv) && program.self && setenv(self_variable, program.self, 1) == 0)
-		(void)selfexec_protect(argv, environ, &err);
+	/* Without privileges nobody could write to the binary through us. */
+	if (needs_protection(argc, argv) && program.self && setenv(self_variable, program.self, 1) == 0 &&
+	    selfexec_protect(argv, environ, &err) < 0 && geteuid() == 0)
+		return program_fail(&cli, &err, EXIT_ENGINE);
 	(void)unsetenv(self_variable);
 	/* What instances are made of, and what they start with, is not the caller's to narrow: docker's daemon has 022.
 	 */
