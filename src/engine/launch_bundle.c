@@ -109,10 +109,11 @@ static int write_files(const struct instance *instance, struct error *err)
 /* A volatile overlay refuses to be mounted twice; its work directory is scratch. */
 static int renew_work(const struct instance *instance, struct error *err)
 {
+	cleanup_close int work = openat(instance->dir_fd, "work", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 	int ret;
 
-	if (fstatat(instance->dir_fd, "work/work/incompat", &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (work < 0 || fstatat(work, "work/incompat", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
 	ret = file_remove_all(instance->dir_fd, "work", err);
 	if (ret == 0 && mkdirat(instance->dir_fd, "work", 0700) < 0)
@@ -120,7 +121,7 @@ static int renew_work(const struct instance *instance, struct error *err)
 	return ret;
 }
 
-static int mount_layers(struct instance *instance, struct image *image, bool read_only, struct error *err)
+static int mount_layers(struct instance *instance, struct image *image, struct error *err)
 {
 	struct image_store *store = &instance->engine->images;
 	cleanup_close int upper = openat(instance->dir_fd, "diff", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -138,30 +139,26 @@ static int mount_layers(struct instance *instance, struct image *image, bool rea
 	if (ret < 0)
 		return ret;
 	/* Once: what the instance makes of its root later is its own. */
-	if (!read_only && !instance_marked(instance, "last-run"))
+	if (!instance_marked(instance, "last-run"))
 		ret = image_upper_prepare(store, &layers, upper, err);
 	if (ret == 0)
-		ret = image_snapshot_mount(store, &layers, read_only ? -1 : upper, read_only ? -1 : work,
-					   read_only  ? IMAGE_SNAPSHOT_READ_ONLY
-					   : fleeting ? IMAGE_SNAPSHOT_VOLATILE
-						      : 0,
-					   0, err);
+		ret = image_snapshot_mount(store, &layers, upper, work, fleeting ? IMAGE_SNAPSHOT_VOLATILE : 0, 0, err);
 	image_layers_close(&layers);
 	return ret;
 }
 
-int launch_rootfs(struct instance *instance, struct image *image, bool read_only, struct error *err)
+static int mount_rootfs(struct instance *instance, struct image *image, struct error *err)
 {
 	const char *id = document_text(instance->record, "Image");
 	struct image own;
 	int ret;
 
 	if (image)
-		return mount_layers(instance, image, read_only, err);
+		return mount_layers(instance, image, err);
 	ret = image_open_leased(&instance->engine->images, instance->id, id, &own, err);
 	if (ret < 0)
 		return error_wrap(err, "the image of the instance cannot be opened");
-	ret = mount_layers(instance, &own, read_only, err);
+	ret = mount_layers(instance, &own, err);
 	image_close(&own);
 	return ret;
 }
@@ -320,7 +317,7 @@ static int build_config(struct instance *instance, const struct launch_options *
 int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, char **config,
 		  struct error *err)
 {
-	cleanup_close int mount = launch_rootfs(instance, options->image, false, err);
+	cleanup_close int mount = mount_rootfs(instance, options->image, err);
 	int ret = mount < 0 ? mount : fill_volumes(instance, mount, err);
 
 	if (ret == 0)

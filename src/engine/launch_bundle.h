@@ -15,9 +15,6 @@
 int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, char **config,
 		  struct error *err);
 
-/* The same mount again, for looking at an instance that does not run. */
-int launch_rootfs(struct instance *instance, struct image *image, bool read_only, struct error *err);
-
 /*
  * image_resolve_user(), and whether groups are denied: who maps no ids but its own gives up setgroups(2), see
  * user_namespaces(7).  (One that --group-add asks for is an error there.)

@@ -70,6 +70,20 @@ static char *find_self(void)
 	return length > 0 ? strndup(path, (size_t)length) : NULL;
 }
 
+/* Without privileges nobody could write to the binary through us: there a failure is none. */
+static int protect(const char *self, char **argv, struct error *err)
+{
+	int ret;
+
+	if (!self)
+		ret = error_set(err, ENOENT, "cannot tell which program this is: is /proc mounted?");
+	else if (setenv(self_variable, self, 1) < 0)
+		ret = error_errno(err, errno, "cannot protect the program from what it runs");
+	else
+		ret = selfexec_protect(argv, environ, err);
+	return geteuid() == 0 ? ret : 0;
+}
+
 /* A program that belongs to us: beside us (in a build), or where it was installed. */
 static char *find_companion(const char *self, const char *name)
 {
@@ -134,9 +148,7 @@ int main(int argc, char **argv)
 	if (check_words(&cli, argc, argv) < 0)
 		return EXIT_ENGINE;
 	program.self = find_self();
-	/* Without privileges nobody could write to the binary through us. */
-	if (needs_protection(argc, argv) && program.self && setenv(self_variable, program.self, 1) == 0 &&
-	    selfexec_protect(argv, environ, &err) < 0 && geteuid() == 0)
+	if (needs_protection(argc, argv) && protect(program.self, argv, &err) < 0)
 		return program_fail(&cli, &err, EXIT_ENGINE);
 	(void)unsetenv(self_variable);
 	/* What instances are made of, and what they start with, is not the caller's to narrow: docker's daemon has 022.
