@@ -9,14 +9,58 @@
 #ifndef CAISSON_PARADIGM_PARADIGM_H
 #define CAISSON_PARADIGM_PARADIGM_H
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
 #include "base/error.h"
+#include "base/str.h"
 #include "spec/runtime.h"
+
+enum { PARADIGM_FDS_MAX = 64 };
+
+/* A container on its way into the shell. */
+struct paradigm_setup {
+	struct oci_spec *spec; /* in: what the user asked for; out: what the shell is to do */
+	const char *config;    /* the same as it was written */
+	size_t config_size;
+	const char *id, *bundle, *rootfs;
+	const char *dir; /* the container's state directory */
+	int dir_fd;
+	int cache_fd;	/* a directory for what is worth remembering (verdicts about the host), or -1 */
+	int *rootfs_fd; /* a detached mount that the shell takes as its root, or -1; prepare may replace it */
+	/* Opened for become(), O_CLOEXEC: it clears that.  Owned by the setup. */
+	int fds[PARADIGM_FDS_MAX];
+	size_t fds_count;
+	void *own; /* the paradigm's, from prepare() to release() */
+};
+
+/* One more process in a running instance. */
+struct paradigm_exec {
+	const struct oci_process *process;
+	const char *process_json; /* the same as text */
+	const char *dir;	  /* the container's state directory */
+	int dir_fd;
+	int stdio[3]; /* -1: the caller's */
+};
 
 struct paradigm {
 	const char *name; /* what --isolation takes */
 
-	/* Whether this host can run it; if not, err says why, and what would help.  Anywhere; cheap. */
-	int (*probe)(struct error *err);
+	/* The instance's root file system is a disk of its own (vm.image of the specification), made from the image. */
+	bool root_is_disk;
+
+	/* Whether this host can run it; if not, err says why, and what would help.  engine, if not NULL, gets in words
+	 * with which engine ("kvm", "qemu: /dev/kvm only emulates").  Anywhere; cheap. */
+	int (*probe)(struct str *engine, struct error *err);
+
+	/*
+	 * In the creating process, before the shell exists: checks the specification, opens what must be carried into
+	 * the shell, and turns the specification into what the shell is to do.  release() undoes it in the creating
+	 * process, whatever became of the shell.  NULL: the specification is the shell's as it is.
+	 */
+	int (*prepare)(struct paradigm_setup *setup, struct error *err);
+	void (*release)(struct paradigm_setup *setup);
 
 	/*
 	 * Inside the shell, before the workload is let go: looks up what become() will execute, so that a missing
@@ -24,9 +68,26 @@ struct paradigm {
 	 */
 	int (*find)(const struct oci_process *process, char **program, struct error *err);
 
-	/* Inside the shell, as its process 1, everything else done: turns into the workload.  Returns only on failure.
+	/*
+	 * Inside the shell, as its process 1, everything else done: turns into the workload.  Returns only on failure.
+	 * setup NULL: without prepare.  control is the socket (paradigm/shell/sync.h) whose closing tells the creator
+	 * that the workload runs: execve(2) closes it, unless become() passes it on.
 	 */
-	int (*become)(const struct oci_process *process, const char *program, struct error *err);
+	int (*become)(const struct paradigm_setup *setup, const struct oci_process *process, const char *program,
+		      int control, struct error *err);
+
+	/*
+	 * From outside: one more process.  A child of the caller's stands for it: it has its streams, passes on its
+	 * signals, and ends as it ends.  NULL: the shell does it with setns(2).
+	 */
+	int (*exec)(const struct paradigm_exec *exec, pid_t *pid, struct error *err);
+
+	/* From outside: the crossings that it counts by itself, as JSON.  NULL: none. */
+	int (*counters)(const char *dir, int dir_fd, struct str *out, struct error *err);
+
+	/* From outside: writes the whole running instance into two files, from which prepare() can begin again
+	 * (annotation of its own).  NULL: the runtime's own way (CRIU). */
+	int (*snapshot)(const char *dir, int dir_fd, int state, int memory, struct error *err);
 };
 
 #endif

@@ -11,9 +11,11 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
-static int probe(struct error *err)
+static int probe(struct str *engine, struct error *err)
 {
 	(void)err;
+	if (engine)
+		str_append(engine, "the host's kernel");
 	return 0; /* a kernel that runs us has what it takes; what a configuration needs beyond that is its own error */
 }
 
@@ -87,10 +89,13 @@ static int find(const struct oci_process *process, char **program, struct error 
 	return ret < 0 ? error_set(err, -ret, "exec: \"%s\": permission denied", name) : 0;
 }
 
-static int become(const struct oci_process *process, const char *program, struct error *err)
+static int become(const struct paradigm_setup *setup, const struct oci_process *process, const char *program,
+		  int control, struct error *err)
 {
 	sigset_t none;
 
+	(void)setup;
+	(void)control; /* execve(2) closes it: that is what it is for */
 	/* Whoever attends to us holds signals back in itself until we run; a mask outlives execve(2). */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);

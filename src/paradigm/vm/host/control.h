@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control - the socket by which commands reach a running VMM.
+ *
+ * SOCK_SEQPACKET, one request a connection.  A request is one message: a
+ * struct control_request and text; descriptors come with it.  Whoever can open
+ * the container's directory may connect; the VMM's own namespaces have no way
+ * to it.
+ *
+ *     EXEC       text: JSON of a process as in config.json; descriptors: 0, 1, 2.
+ *                Answers: STARTED or FAILED (text), then EXITED with the status.
+ *                Meanwhile SIGNAL and RESIZE may follow on the same connection;
+ *                closing it leaves the process alone.
+ *     COUNTERS   answer DONE, text: JSON
+ *     STATS      answer DONE, text: JSON of what the guest's agent counts
+ *     SNAPSHOT   descriptors: state, memory; the machine stands still meanwhile
+ *     BALLOON    number: MiB to take away
+ *     STOP       the machine is switched off
+ */
+#ifndef CAISSON_PARADIGM_VM_HOST_CONTROL_H
+#define CAISSON_PARADIGM_VM_HOST_CONTROL_H
+
+#include <stdint.h>
+
+enum control_kind {
+	CONTROL_EXEC = 1,
+	CONTROL_SIGNAL, /* number */
+	CONTROL_RESIZE, /* number: rows, second: columns */
+	CONTROL_COUNTERS,
+	CONTROL_STATS,
+	CONTROL_SNAPSHOT,
+	CONTROL_BALLOON,
+	CONTROL_STOP,
+	/* answers */
+	CONTROL_STARTED = 64, /* number: pid in the guest */
+	CONTROL_EXITED,	      /* number: status */
+	CONTROL_DONE,
+	CONTROL_FAILED, /* number: errno */
+};
+
+enum { CONTROL_TEXT_MAX = 1 << 20 };
+
+struct control_message {
+	uint32_t kind;
+	uint32_t number, second;
+	uint32_t size; /* of the text that follows */
+};
+
+/* The socket's name in the container's directory. */
+#define CONTROL_SOCKET "vmm"
+
+#endif
