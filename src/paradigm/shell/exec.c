@@ -105,7 +105,7 @@ __attribute__((noreturn)) static void exec_main(struct inside *inside, int pidfd
 	if (ret == 0)
 		ret = credentials_final(inside, inside->sync, &error);
 	if (ret == 0)
-		(void)inside->paradigm->become(process, program, &error);
+		(void)inside->paradigm->become(NULL, process, program, inside->sync, &error);
 	inside_fail(inside->sync, &error);
 }
 
