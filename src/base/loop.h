@@ -6,7 +6,7 @@
  * is the caller's, and must stay where it is while it is added.  A loop belongs
  * to the thread that runs it; only loop_stop() may be called by others, and by
  * signal handlers.  Level-triggered.  Sources may add and remove sources,
- * themselves included, while they are called.
+ * themselves included, while they are called, and make rounds of their own.
  */
 #ifndef CAISSON_BASE_LOOP_H
 #define CAISSON_BASE_LOOP_H
@@ -21,6 +21,7 @@ struct loop {
 	bool stopped;
 	struct loop_source *ready[64]; /* of the current round: a removed source is taken out */
 	int ready_count;
+	unsigned round;
 };
 
 struct loop_source {
@@ -39,7 +40,7 @@ void loop_remove(struct loop *loop, struct loop_source *source);
 
 /* One round: waits for at most timeout_ms (-1: for ever) and calls what is ready.  0, or -errno. */
 int loop_wait(struct loop *loop, int timeout_ms, struct error *err);
-/* Rounds until loop_stop(), which may also come before. */
+/* Rounds until loop_stop(), which may also come before; it ends one loop_run(). */
 int loop_run(struct loop *loop, struct error *err);
 void loop_stop(struct loop *loop);
 
