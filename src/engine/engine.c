@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "engine/rootless.h"
 #include "engine/volume.h"
+#include "runtime/paradigms.h"
 
 #define ENGINE_CLOSED                                                                                        \
 	{                                                                                                    \
@@ -85,6 +86,7 @@ int engine_open(struct engine *engine, const char *root, struct error *err)
 		ret = runtime_open(&engine->runtime, engine->run_dir, err);
 	engine->runtime.rootless = engine->images.rootless;
 	engine->runtime.own_names = true;
+	engine->runtime.paradigms = paradigms_all;
 	if (ret < 0)
 		engine_close(engine);
 	else

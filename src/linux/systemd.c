@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "linux/companion.h"
 #include "linux/systemd_helper.h"
 
 extern char **environ;
@@ -66,68 +67,11 @@ static void add(struct arguments *arguments, const char *format, ...)
 	arguments->items[arguments->count] = NULL;
 }
 
-/* Whole /proc/self/exe's directory.  (nonnull: under UBSan gcc warns of the way on which it would be NULL.) */
-__attribute__((nonnull)) static int own_directory(char directory[static PATH_MAX])
-{
-	ssize_t length = readlink("/proc/self/exe", directory, PATH_MAX - 1);
-	char *slash;
-
-	if (length < 0)
-		return -errno;
-	directory[length] = '\0';
-	slash = strrchr(directory, '/');
-	if (slash)
-		*slash = '\0';
-	return slash ? 0 : -ENOENT;
-}
-
-/*
- * The directory of what our caller called.  A program that runs from a copy of itself (selfexec.h) has no path of its
- * own: a detached mount shows where it was on its file system, and a memfd shows nothing.
- */
-static int called_directory(char directory[static PATH_MAX])
-{
-	const char *name = program_invocation_name, *path = strchr(name, '/') ? NULL : getenv("PATH");
-	bool found = !path && strchr(name, '/') && realpath(name, directory);
-
-	while (path && *path && !found) {
-		size_t length = strcspn(path, ":");
-		char *candidate;
-
-		if (length > 0 && asprintf(&candidate, "%.*s/%s", (int)length, path, name) >= 0) {
-			found = access(candidate, X_OK) == 0 && realpath(candidate, directory);
-			free(candidate);
-		}
-		path += length + (path[length] == ':');
-	}
-	if (!found)
-		return -ENOENT;
-	*strrchr(directory, '/') = '\0';
-	return 0;
-}
-
 int systemd_find_helper(char **path, struct error *err)
 {
-	static const char *const PLACES[] = { "/../libexec/caisson/", "/" };
-	static int (*const DIRECTORIES[])(char directory[static PATH_MAX]) = { own_directory, called_directory };
-	enum { COUNT = sizeof(PLACES) / sizeof(*PLACES) };
-	char directory[PATH_MAX];
+	int ret = companion_find(NULL, HELPER, path, err);
 
-	for (size_t i = 0; i < sizeof(DIRECTORIES) / sizeof(*DIRECTORIES) * COUNT; i++) {
-		char *found;
-
-		if (DIRECTORIES[i / COUNT](directory) < 0)
-			continue;
-		if (asprintf(&found, "%s%s%s", directory, PLACES[i % COUNT], HELPER) < 0)
-			return error_errno(err, ENOMEM, "cannot find %s", HELPER);
-		if (access(found, X_OK) == 0) {
-			*path = found;
-			return 0;
-		}
-		free(found);
-	}
-	return error_set(err, ENOENT, "cannot find %s, which talks to systemd: install it as libexec/caisson/%s",
-			 HELPER, HELPER);
+	return ret < 0 ? (error_wrap(err, "cannot talk to systemd"), ret) : 0;
 }
 
 bool systemd_available(const struct systemd *systemd)

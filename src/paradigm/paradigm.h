@@ -27,8 +27,12 @@ struct paradigm_setup {
 	const char *id, *bundle, *rootfs;
 	const char *dir; /* the container's state directory */
 	int dir_fd;
-	int cache_fd;	/* a directory for what is worth remembering (verdicts about the host), or -1 */
-	int *rootfs_fd; /* a detached mount that the shell takes as its root, or -1; prepare may replace it */
+	int cache_fd; /* a directory for what is worth remembering (verdicts about the host), or -1 */
+	const char
+		*self; /* path of the running program, beside which its companions are; NULL: see linux/companion.h */
+	/* A detached mount that the shell takes as its root, or -1.  prepare() may replace it by one of its own, which
+	 * release() closes. */
+	int rootfs_fd;
 	/* Opened for become(), O_CLOEXEC: it clears that.  Owned by the setup. */
 	int fds[PARADIGM_FDS_MAX];
 	size_t fds_count;
@@ -41,7 +45,10 @@ struct paradigm_exec {
 	const char *process_json; /* the same as text */
 	const char *dir;	  /* the container's state directory */
 	int dir_fd;
-	int stdio[3]; /* -1: the caller's */
+	const char *self; /* as in struct paradigm_setup */
+	/* -1: the caller's.  With process->terminal they are the same terminal, made for this process: its controlling
+	 * one, in a session of its own. */
+	int stdio[3];
 };
 
 struct paradigm {
@@ -56,8 +63,9 @@ struct paradigm {
 
 	/*
 	 * In the creating process, before the shell exists: checks the specification, opens what must be carried into
-	 * the shell, and turns the specification into what the shell is to do.  release() undoes it in the creating
-	 * process, whatever became of the shell.  NULL: the specification is the shell's as it is.
+	 * the shell, and turns the specification into what the shell is to do; what it adds is of spec->arena.
+	 * release() undoes it in the creating process, whatever became of the shell, but only after a prepare() that
+	 * succeeded: one that fails leaves nothing.  NULL: the specification is the shell's as it is.
 	 */
 	int (*prepare)(struct paradigm_setup *setup, struct error *err);
 	void (*release)(struct paradigm_setup *setup);
@@ -78,7 +86,8 @@ struct paradigm {
 
 	/*
 	 * From outside: one more process.  A child of the caller's stands for it: it has its streams, passes on its
-	 * signals, and ends as it ends.  NULL: the shell does it with setns(2).
+	 * signals, and ends as it ends.  Returns once the process runs (-ENOENT, -EACCES: there is no such program).
+	 * NULL: the shell does it with setns(2).
 	 */
 	int (*exec)(const struct paradigm_exec *exec, pid_t *pid, struct error *err);
 

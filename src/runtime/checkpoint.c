@@ -261,6 +261,15 @@ static int dump(const struct runtime *runtime, const struct container *container
 	return ret;
 }
 
+/* criu knows processes of the host's kernel only. */
+static int check_paradigm(const struct container *container, struct error *err)
+{
+	if (!container->paradigm->prepare)
+		return 0;
+	return error_set(err, ENOTSUP, "criu cannot checkpoint or restore a container of the paradigm %s",
+			 container->paradigm->name);
+}
+
 int runtime_checkpoint(struct runtime *runtime, struct container *container, const struct checkpoint_options *options,
 		       struct error *err)
 {
@@ -271,6 +280,8 @@ int runtime_checkpoint(struct runtime *runtime, struct container *container, con
 	if (ret == 0 && status != RUNTIME_RUNNING && status != RUNTIME_PAUSED)
 		return error_set(err, EINVAL, "Container cannot be checkpointed in %s state",
 				 runtime_status_name(status));
+	if (ret == 0)
+		ret = check_paradigm(container, err);
 	if (ret == 0)
 		ret = runtime_read_cgroups(runtime, err);
 	if (ret < 0)
@@ -427,6 +438,8 @@ int runtime_restore(struct runtime *runtime, const char *id, const char *bundle,
 
 	options->console_fd_out = -1;
 	ret = container_make_empty(runtime, id, bundle, options, container, err);
+	if (ret == 0)
+		ret = check_paradigm(container, err);
 	if (ret == 0)
 		ret = container_choose_cgroup(runtime, container, err);
 	if (ret == 0)

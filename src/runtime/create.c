@@ -26,7 +26,6 @@
 #include "linux/capability.h"
 #include "linux/clone.h"
 #include "linux/fdpass.h"
-#include "paradigm/container/container.h"
 #include "paradigm/shell/hooks.h"
 #include "paradigm/shell/resources.h"
 #include "paradigm/shell/shell.h"
@@ -46,6 +45,8 @@ struct creation {
 	struct shell shell;
 	int start_socket;
 	struct seccomp_filter filter;
+	struct paradigm_setup setup;
+	bool prepared;
 	bool spawned; /* or tried to */
 };
 
@@ -171,6 +172,8 @@ static int complete(struct creation *creation, struct error *err)
 	if (!container->rootfs || !container->created || add_own_mapping(&container->spec) < 0)
 		return error_errno(err, ENOMEM, "cannot create container");
 	ret = check_console(&container->spec.process, creation->options, err);
+	if (ret == 0)
+		ret = container_choose_paradigm(creation->runtime, container, err);
 	if (ret < 0)
 		return ret;
 	return container_validate(&container->spec, creation->options->rootfs_fd >= 0 ? NULL : container->rootfs, err);
@@ -209,6 +212,7 @@ static int make_directory(struct creation *creation, const char *id, struct erro
 	container->created = parsed.created;
 	container->owner = parsed.owner;
 	container->spec = parsed.spec;
+	container->paradigm = parsed.paradigm;
 	if (ret < 0)
 		return ret;
 	/* Keyrings are found by their names: one of the same name would be shared with other containers. */
@@ -492,10 +496,11 @@ static int spawn(struct creation *creation, struct shell_options *shell_options,
 
 	*shell_options = (struct shell_options){
 		.spec = &container->spec,
-		.paradigm = &paradigm_container,
+		.paradigm = container->paradigm,
+		.setup = container->paradigm->prepare ? &creation->setup : NULL,
 		.bundle = container->bundle,
 		.rootfs = container->rootfs,
-		.rootfs_fd = options->rootfs_fd,
+		.rootfs_fd = creation->setup.rootfs_fd,
 		.cgroup = creation->has_cgroup || creation->joins_late ? &creation->cgroup : NULL,
 		.join = creation->joins_late ? join_late : NULL,
 		.confine = confine,
@@ -583,6 +588,16 @@ static int run_poststart(struct runtime *runtime, struct container *container, s
 	return hooks_run(&container->spec.hooks.poststart, "poststart", container->bundle, state ? state : "{}", err);
 }
 
+/* What it makes of the specification is the shell's; on disk stays what the user asked for. */
+static int prepare_paradigm(struct creation *creation, struct error *err)
+{
+	int ret = container_prepare_paradigm(creation->runtime, creation->container, creation->config,
+					     creation->config_size, &creation->setup, err);
+
+	creation->prepared = ret == 0;
+	return ret;
+}
+
 static void warn_of_set(const struct creation *creation, uint64_t set, const char *why)
 {
 	for (int i = 0; set; i++, set >>= 1) {
@@ -615,11 +630,12 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 				     .options = options,
 				     .cgroup = CGROUP_INIT,
 				     .shell = { .pidfd = -1, .sync = -1, .console = -1 },
+				     .setup = { .rootfs_fd = options->rootfs_fd, .cache_fd = -1 },
 				     .start_socket = -1 };
 	struct shell_options shell_options;
 	int ret;
 
-	*container = (struct container){ .dir_fd = -1 };
+	*container = (struct container){ .dir_fd = -1, .paradigm = options->paradigm };
 	ret = container_id_is_valid(id)
 		      ? 0
 		      : error_set(err, EINVAL,
@@ -634,6 +650,8 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		warn_of_capabilities(&creation);
 		ret = make_directory(&creation, id, err);
 	}
+	if (ret == 0)
+		ret = prepare_paradigm(&creation, err);
 	if (ret == 0)
 		ret = plan_cgroup(&creation, err);
 	if (ret == 0 && options->notify)
@@ -658,6 +676,8 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		(void)error_wrap(err, "unable to start container process");
 	if (ret == 0 && run)
 		ret = run_poststart(runtime, container, err);
+	if (creation.prepared)
+		container_release_paradigm(container, &creation.setup);
 	if (ret < 0) {
 		undo(&creation);
 		container_close(container);

@@ -16,6 +16,7 @@
 #include "base/str.h"
 #include "runtime/internal.h"
 #include "runtime/members.h"
+#include "runtime/paradigms.h"
 
 #define STATE_NEW "state.json.new"
 
@@ -57,6 +58,7 @@ int container_prepare_state(const struct container *container, struct error *err
 		str_append(&text, "true");
 	}
 	member_text(&members, "keyring", container->keyring);
+	member_text(&members, "paradigm", container->paradigm ? container->paradigm->name : NULL);
 	close_object(&members);
 	if (str_failed(&text))
 		return error_errno(err, ENOMEM, "cannot write the state of container %s", container->id);
@@ -99,6 +101,14 @@ static bool is_true(const struct json_value *object, const char *name)
 	return value && value->kind == JSON_KIND_BOOL && value->truth;
 }
 
+/* NULL: by a program that had another; older ones wrote none. */
+static const struct paradigm *paradigm_of(const struct runtime *runtime, const struct json_value *root)
+{
+	const struct json_value *name = json_find(root, "paradigm");
+
+	return paradigm_find(runtime->paradigms, name && name->kind == JSON_KIND_STRING ? name->text : "container");
+}
+
 static void take_members(struct container *container, const struct json_value *root)
 {
 	container->pid = (pid_t)number_of(root, "pid", INT32_MAX);
@@ -116,7 +126,7 @@ static void take_members(struct container *container, const struct json_value *r
 	container->keyring = text_of(root, "keyring");
 }
 
-int container_read_state(struct container *container, struct error *err)
+int container_read_state(const struct runtime *runtime, struct container *container, struct error *err)
 {
 	cleanup_free char *text = NULL;
 	const struct json_value *root;
@@ -126,12 +136,17 @@ int container_read_state(struct container *container, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	if (json_parse(text, size, &arena, &root, NULL) == 0)
+	if (json_parse(text, size, &arena, &root, NULL) == 0) {
 		take_members(container, root);
+		container->paradigm = paradigm_of(runtime, root);
+	}
 	arena_free(&arena);
 	if (!container->bundle || !container->rootfs || !container->created)
 		return error_set(err, EINVAL, "the state file %s/state.json is damaged; remove that directory",
 				 container->dir);
+	if (!container->paradigm)
+		return error_set(err, ENOTSUP, "container %s is of a paradigm that this program does not have",
+				 container->id);
 	return 0;
 }
 

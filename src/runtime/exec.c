@@ -15,7 +15,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "linux/process.h"
-#include "paradigm/container/container.h"
+#include "linux/tty.h"
 #include "paradigm/shell/shell.h"
 #include "runtime/internal.h"
 
@@ -151,7 +151,7 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 	struct shell_exec_options exec = {
 		.spec = &container->spec,
 		.process = options->process,
-		.paradigm = &paradigm_container,
+		.paradigm = container->paradigm,
 		.pid = container->pid,
 		.pidfd = pidfd,
 		.cgroups = places->cgroups,
@@ -185,16 +185,73 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 	return ret;
 }
 
+/* For a process that the host's kernel does not know, so that its terminal can only be one of the caller's. */
+static int make_terminal(struct runtime_exec_options *options, int *terminal, struct error *err)
+{
+	cleanup_close int pts = open("/dev/pts", O_RDONLY | O_DIRECTORY | O_CLOEXEC), master = -1;
+	const struct oci_process *process = options->process;
+
+	if (pts < 0)
+		return error_errno(err, errno, "process.terminal needs a devpts at /dev/pts");
+	master = tty_open(pts, err);
+	if (master < 0)
+		return master;
+	*terminal = tty_open_peer(master, err);
+	if (*terminal < 0)
+		return *terminal;
+	if (process->console_size.set)
+		(void)tty_set_size(master, process->console_size.height, process->console_size.width);
+	if (!options->keep_console)
+		return options->console_socket ? tty_send_master(options->console_socket, master, "/dev/ptmx", err) : 0;
+	if (options->plain_lines)
+		(void)tty_end_lines_plainly(master);
+	options->console_fd_out = take_fd(&master);
+	return 0;
+}
+
+/* The paradigm's own way in. */
+static int run_by_paradigm(const struct runtime *runtime, const struct container *container,
+			   struct runtime_exec_options *options, pid_t *pid, struct error *err)
+{
+	cleanup_free char *json = oci_process_json(options->process);
+	cleanup_close int terminal = -1;
+	struct paradigm_exec exec = {
+		.process = options->process,
+		.process_json = json,
+		.dir = container->dir,
+		.dir_fd = container->dir_fd,
+		.self = runtime->self,
+		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
+	};
+	int ret = json ? 0 : error_errno(err, ENOMEM, "cannot describe the process");
+
+	if (ret == 0 && options->process->terminal) {
+		ret = make_terminal(options, &terminal, err);
+		for (int i = 0; i < 3; i++)
+			exec.stdio[i] = terminal;
+	}
+	if (ret == 0)
+		ret = container->paradigm->exec(&exec, pid, err);
+	if (ret < 0 && options->console_fd_out >= 0) {
+		close(options->console_fd_out);
+		options->console_fd_out = -1;
+	}
+	return ret < 0 ? (error_wrap(err, "unable to start container process"), ret) : 0;
+}
+
 int runtime_exec(struct runtime *runtime, struct container *container, struct runtime_exec_options *options, pid_t *pid,
 		 struct error *err)
 {
 	cleanup_places struct places places = { .count = 0 };
 	int ret = check_runs(runtime, container, options->ignore_paused, err);
 
-	if (ret == 0)
+	if (ret == 0 && container->paradigm->exec) {
+		ret = run_by_paradigm(runtime, container, options, pid, err);
+	} else if (ret == 0) {
 		ret = find_places(runtime, container, options->cgroups, &places, err);
-	if (ret == 0)
-		ret = run(runtime, container, options, &places, pid, err);
+		if (ret == 0)
+			ret = run(runtime, container, options, &places, pid, err);
+	}
 	if (ret < 0 || !options->pid_file)
 		return ret;
 	ret = container_write_pid_file(options->pid_file, *pid, err);

@@ -5,6 +5,7 @@
 #ifndef CAISSON_RUNTIME_INTERNAL_H
 #define CAISSON_RUNTIME_INTERNAL_H
 
+#include "paradigm/paradigm.h"
 #include "paradigm/shell/resources.h"
 #include "paradigm/shell/seccomp.h"
 #include "runtime/runtime.h"
@@ -31,7 +32,7 @@ void container_warn(const struct runtime *runtime, const char *format, ...) __at
 int container_prepare_state(const struct container *container, struct error *err);
 int container_commit_state(const struct container *container, struct error *err);
 /* Fills in what it says; -ENOENT when there is none. */
-int container_read_state(struct container *container, struct error *err);
+int container_read_state(const struct runtime *runtime, struct container *container, struct error *err);
 
 /* lifecycle.c */
 void container_run_poststop(const struct runtime *runtime, const struct container *container);
@@ -81,6 +82,14 @@ int container_stop_scope(const struct container *container, struct error *err);
 int container_apply_rdt(const struct runtime *runtime, struct container *container, pid_t pid, struct error *err);
 int container_join_rdt(const struct container *container, pid_t pid, struct error *err);
 int container_remove_rdt(const struct runtime *runtime, struct container *container, struct error *err);
+
+/* paradigms.c */
+/* Sets container->paradigm, if it is not set: by the annotation, else the runtime's. */
+int container_choose_paradigm(const struct runtime *runtime, struct container *container, struct error *err);
+/* What it has to do before there is a shell, and the end of that.  setup->rootfs_fd is set by the caller. */
+int container_prepare_paradigm(const struct runtime *runtime, struct container *container, const char *config,
+			       size_t size, struct paradigm_setup *setup, struct error *err);
+void container_release_paradigm(const struct container *container, struct paradigm_setup *setup);
 
 /* validate.c: what config.json may not ask for together, beyond what the parser can see. */
 int container_validate(const struct oci_spec *spec, const char *rootfs, struct error *err);

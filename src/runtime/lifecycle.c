@@ -14,7 +14,6 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "linux/clone.h"
-#include "paradigm/container/container.h"
 #include "paradigm/shell/hooks.h"
 #include "paradigm/shell/resources.h"
 #include "paradigm/shell/shell.h"

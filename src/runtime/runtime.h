@@ -32,9 +32,15 @@
 #include "linux/cgroup.h"
 #include "spec/runtime.h"
 
+struct paradigm;
+
 struct runtime {
-	char *root;	     /* state directory, owned */
-	bool systemd_cgroup; /* cgroups through systemd: cgroupsPath is "slice:prefix:name" */
+	char *root; /* state directory, owned */
+	/* What containers can be, the default first, NULL-terminated (paradigms.h); NULL: paradigm/container alone. */
+	const struct paradigm *const *paradigms;
+	const char *paradigm; /* name of another default, or NULL */
+	const char *self;     /* path of the running program; NULL: see linux/companion.h */
+	bool systemd_cgroup;  /* cgroups through systemd: cgroupsPath is "slice:prefix:name" */
 	bool unified;	/* on hybrid hosts: a cgroup in the v2 tree, too (eBPF by cgroup, PSI); 0.3 ms a container */
 	bool own_names; /* cgroupsPath is the caller's own choice: nobody looks for it in hierarchies without a limit */
 	bool rootless;	/* cgroup failures for lack of permission are not errors */
@@ -70,8 +76,9 @@ struct container {
 	char *cgroup_unit;			  /* the systemd scope; NULL with the cgroupfs driver */
 	char *intel_rdt_path, *intel_rdt_monitor; /* its groups below resctrl's mount point, or NULL */
 	bool intel_rdt_made;			  /* the first was made for it, and goes with it */
-	char *keyring;				  /* its session keyring; NULL: it was made with the caller's */
-	struct oci_spec spec;			  /* parsed from config.json on load */
+	const struct paradigm *paradigm;
+	char *keyring;	      /* its session keyring; NULL: it was made with the caller's */
+	struct oci_spec spec; /* parsed from config.json on load */
 };
 
 /* Reads which cgroups the host has, once; what needs it does it by itself, but children of a fork inherit it. */
@@ -122,6 +129,7 @@ struct runtime_create_options {
 	 * The descriptor stays the caller's.
 	 */
 	int rootfs_fd;
+	const struct paradigm *paradigm; /* NULL: by the annotation PARADIGM_ANNOTATION, else the runtime's default */
 };
 #define RUNTIME_CREATE_OPTIONS_INIT       \
 	((struct runtime_create_options){ \

@@ -245,7 +245,7 @@ int container_load(struct runtime *runtime, const char *id, int flags, struct co
 	if (ret == 0 && (flags & RUNTIME_LOCK) && flock(container->dir_fd, LOCK_EX) < 0)
 		ret = -errno;
 	if (ret == 0)
-		ret = container_read_state(container, err);
+		ret = container_read_state(runtime, container, err);
 	if (ret == -ENOENT)
 		ret = error_set(err, ENOENT, "container \"%s\" does not exist: container does not exist", id);
 	else if (ret == 0)

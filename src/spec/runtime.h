@@ -326,6 +326,10 @@ int oci_spec_parse(const char *json, size_t size, struct oci_spec *spec, struct 
 int oci_process_parse(const char *json, size_t size, struct arena *arena, struct oci_process *process,
 		      struct error *err);
 
+/* The way back: what oci_process_parse() reads as the same process (names of capabilities that this build does not know
+ * are lost).  Fresh memory owned by the caller, NULL without memory. */
+char *oci_process_json(const struct oci_process *process);
+
 /* Parses a stand-alone "resources" object, as `update --resources FILE` takes it.  Memory goes into arena. */
 int oci_resources_parse(const char *json, size_t size, struct arena *arena, struct oci_resources *resources,
 			struct error *err);

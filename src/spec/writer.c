@@ -52,6 +52,12 @@ void writer_number(struct writer *writer, const char *name, int64_t number)
 	str_printf(&writer->out, "%jd", (intmax_t)number);
 }
 
+void writer_unsigned(struct writer *writer, const char *name, uint64_t number)
+{
+	begin(writer, name);
+	str_printf(&writer->out, "%ju", (uintmax_t)number);
+}
+
 void writer_bool(struct writer *writer, const char *name, bool truth)
 {
 	begin(writer, name);

@@ -25,6 +25,7 @@ void writer_open(struct writer *writer, const char *name, char bracket);
 void writer_close(struct writer *writer, char bracket);
 void writer_text(struct writer *writer, const char *name, const char *text);
 void writer_number(struct writer *writer, const char *name, int64_t number);
+void writer_unsigned(struct writer *writer, const char *name, uint64_t number);
 void writer_bool(struct writer *writer, const char *name, bool truth);
 /* An array of strings; words ends with NULL. */
 void writer_words(struct writer *writer, const char *name, const char *const *words);

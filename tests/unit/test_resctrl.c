@@ -299,7 +299,7 @@ static void an_update_gives_a_class_to_who_has_none(void **state)
 		free(**at);
 		**at = NULL;
 	}
-	assert_int_equal(container_read_state(&container, &err), 0);
+	assert_int_equal(container_read_state(&tree->runtime, &container, &err), 0);
 	assert_string_equal(container.intel_rdt_path, path_of(tree, "id"));
 	assert_true(container.intel_rdt_made);
 	container_close(&container);

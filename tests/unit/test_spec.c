@@ -581,6 +581,42 @@ static void test_parts(void **state)
 	arena_free(&arena);
 }
 
+/* What is written is read as the same, and written the same again. */
+static void test_process_json(void **state)
+{
+	static const char process[] =
+		"{\"terminal\":true,\"consoleSize\":{\"height\":24,\"width\":80},"
+		"\"user\":{\"uid\":1,\"gid\":2,\"umask\":18,\"additionalGids\":[4294967294,7]},"
+		"\"args\":[\"a\",\"\",\"q\\\"\\n\"],\"env\":[\"A=b\"],\"cwd\":\"/w\",\"noNewPrivileges\":true,"
+		"\"capabilities\":{\"bounding\":[\"CAP_CHOWN\",\"CAP_KILL\"],\"ambient\":[\"CAP_KILL\"]},"
+		"\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":0,\"hard\":18446744073709551615}],\"oomScoreAdj\":-5,"
+		"\"selinuxLabel\":\"l\",\"scheduler\":{\"policy\":\"SCHED_BATCH\",\"nice\":3},"
+		"\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\",\"priority\":4},\"execCPUAffinity\":{\"final\":\"0-1\"}"
+		"}";
+	cleanup_free char *text = NULL, *again = NULL;
+	struct arena arena = { .head = NULL };
+	struct oci_process first, second;
+
+	(void)state;
+	assert_int_equal(oci_process_parse(process, sizeof(process) - 1, &arena, &first, NULL), 0);
+	text = oci_process_json(&first);
+	assert_non_null(text);
+	assert_int_equal(oci_process_parse(text, strlen(text), &arena, &second, NULL), 0);
+	again = oci_process_json(&second);
+	assert_string_equal(text, again);
+	assert_true(second.terminal && second.no_new_privileges && second.console_size.width == 80);
+	assert_string_equal(second.args.items[2], "q\"\n");
+	assert_string_equal(second.env.items[0], "A=b");
+	assert_true(second.user.umask.value == 18 && second.user.additional_gids[0] == 4294967294U);
+	assert_true(second.capabilities.bounding == ((1 << 0) | (1 << 5)) && second.capabilities.ambient == 1 << 5);
+	assert_true(second.rlimits[0].hard == UINT64_MAX && second.oom_score_adj.value == -5);
+	assert_string_equal(second.selinux_label, "l");
+	assert_true(second.scheduler.nice == 3 && second.io_priority.priority == 4);
+	assert_null(second.exec_cpu_affinity.initial);
+	assert_string_equal(second.exec_cpu_affinity.final, "0-1");
+	arena_free(&arena);
+}
+
 /* Every prefix of a document, and every byte of it changed: an error or a spec, never more. */
 static void test_mutations(void **state)
 {
@@ -743,6 +779,7 @@ int main(void)
 		cmocka_unit_test(test_seccomp),
 		cmocka_unit_test(test_real_profile),
 		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_process_json),
 		cmocka_unit_test(test_mutations),
 		cmocka_unit_test(test_long_place),
 		cmocka_unit_test(test_default_is_runcs),

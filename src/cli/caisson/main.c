@@ -12,11 +12,8 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "cli/caisson/caisson.h"
+#include "linux/companion.h"
 #include "linux/selfexec.h"
-
-#ifndef CAISSON_LIBEXECDIR
-#define CAISSON_LIBEXECDIR "/usr/libexec/caisson"
-#endif
 
 /* Tells a protected copy of ourselves what it is a copy of. */
 static const char self_variable[] = "CAISSON_SELF";
@@ -84,21 +81,12 @@ static int protect(const char *self, char **argv, struct error *err)
 	return geteuid() == 0 ? ret : 0;
 }
 
-/* A program that belongs to us: beside us (in a build), or where it was installed. */
+/* Whoever starts it says that it is missing; not every command does. */
 static char *find_companion(const char *self, const char *name)
 {
-	char path[PATH_MAX];
-	const char *slash = self ? strrchr(self, '/') : NULL;
-	int directory = slash ? (int)(slash - self) : 0;
+	char *path;
 
-	(void)snprintf(path, sizeof(path), "%.*s/%s", directory, self ? self : "", name);
-	if (slash && access(path, X_OK) == 0)
-		return strdup(path);
-	(void)snprintf(path, sizeof(path), "%.*s/../libexec/caisson/%s", directory, self ? self : "", name);
-	if (slash && access(path, X_OK) == 0)
-		return strdup(path);
-	(void)snprintf(path, sizeof(path), CAISSON_LIBEXECDIR "/%s", name);
-	return strdup(path);
+	return companion_find(self, name, &path, NULL) == 0 ? path : strdup(name);
 }
 
 /* Commands in which this program stands in an instance for a moment, where it could be reached from. */

@@ -15,6 +15,7 @@
 #include "cli/oci/oci.h"
 #include "linux/clone.h"
 #include "linux/fdpass.h"
+#include "runtime/paradigms.h"
 
 int oci_fail(const struct oci *oci, const struct error *err, int code)
 {
@@ -98,6 +99,8 @@ int oci_open(struct oci *oci, struct runtime *runtime, struct error *err)
 
 	if (ret < 0)
 		return ret;
+	runtime->paradigms = paradigms_all;
+	runtime->paradigm = oci->paradigm;
 	runtime->systemd_cgroup = oci->systemd_cgroup;
 	runtime->warn = warn;
 	runtime->debug = oci->debug ? debug : NULL;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/str.h"
 #include "cli/complete.h"
 #include "cli/oci/oci.h"
 #include "linux/selfexec.h"
@@ -25,6 +26,8 @@
 		.details = oci_##name_##_details, .max_operands = -1, .options = oci_##name_##_options, \
 		.operands_end_options = true, .run = oci_##name_                                        \
 	}
+
+#define ALIAS "caisson-oci-"
 
 /* How many operands there may be is checked by each command, in runc's words. */
 const struct command oci_commands[] = {
@@ -251,8 +254,12 @@ int main(int argc, char **argv)
 	if (argc < 1)
 		return OCI_EXIT_ERROR;
 	name = strrchr(argv[0], '/');
-	if (strcmp(name ? name + 1 : argv[0], "runc") == 0)
+	name = name ? name + 1 : argv[0];
+	if (strcmp(name, "runc") == 0)
 		oci.program = "runc";
+	/* caisson-oci-pv: for clients that can choose a runtime, but not annotate what they run. */
+	if (str_starts(name, ALIAS))
+		oci.paradigm = name + strlen(ALIAS);
 	(void)snprintf(cli.path, sizeof(cli.path), "%s", oci.program);
 
 	exposed = is_exposed(argv);

@@ -25,7 +25,8 @@
 
 /* Global flags and what came of them; struct cli's context. */
 struct oci {
-	const char *program; /* what we were called: "caisson-oci", or "runc" through a link */
+	const char *program;  /* what we were called: "caisson-oci", or "runc" through a link */
+	const char *paradigm; /* that our name asks for, or NULL */
 	struct log log;
 	const char *root, *log_path, *log_format, *criu, *rootless, *cgroup_manager;
 	bool debug, systemd_cgroup, version;

@@ -299,6 +299,6 @@ void inside_main(struct inside *inside)
 	if (ret == 0)
 		ret = hooks_run(start, "startContainer", NULL, state, &error);
 	if (ret == 0)
-		(void)inside->paradigm->become(NULL, process, program, control, &error);
+		(void)inside->paradigm->become(inside->options->setup, process, program, control, &error);
 	inside_fail(control, &error);
 }

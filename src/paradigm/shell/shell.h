@@ -33,7 +33,8 @@ struct seccomp_filter;
 struct shell_options { /* nothing in here is owned */
 	const struct oci_spec *spec;
 	const struct paradigm *paradigm;
-	const char *bundle; /* absolute; relative mount sources start there */
+	const struct paradigm_setup *setup; /* for its become(); NULL: it prepares nothing */
+	const char *bundle;		    /* absolute; relative mount sources start there */
 	const char *rootfs; /* absolute path of the root file system; only for messages when rootfs_fd >= 0 */
 	int rootfs_fd;	    /* a detached mount (open_tree, fsmount) to take as the root instead; -1: rootfs */
 	/*
