@@ -46,6 +46,8 @@ struct vm_share {
 	int fd; /* O_PATH of the directory (a detached mount's root, or one in the shell) */
 	const char *tag;
 	bool read_only;
+	uint32_t mount;	  /* index in "mounts" */
+	const char *path; /* of the mount's source below the directory; NULL: the directory itself */
 };
 
 /* A file of the host's that the guest gets a copy of, at the place of a mount of config.json. */
