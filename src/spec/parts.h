@@ -13,6 +13,7 @@ extern const struct spec_object spec_process;	/* into struct oci_process: proces
 extern const struct spec_object spec_hooks;	/* into struct oci_hooks: hooks.c */
 extern const struct spec_object spec_linux;	/* into struct oci_linux: linux.c */
 extern const struct spec_object spec_resources; /* into struct oci_resources: resources.c */
+extern const struct spec_object spec_vm;	/* into struct oci_vm: vm.c */
 
 spec_read spec_read_seccomp;	 /* struct oci_seccomp: seccomp.c */
 spec_read spec_read_id_mappings; /* struct oci_id_mappings: linux.c */

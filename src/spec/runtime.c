@@ -109,6 +109,7 @@ static const struct spec_field spec_fields[] = {
 	SPEC_FIELD_HOW(struct oci_spec, hooks, "hooks", spec_read_object, &spec_hooks),
 	SPEC_FIELD(struct oci_spec, annotations, "annotations", spec_read_pairs),
 	SPEC_FIELD_HOW(struct oci_spec, linux_, "linux", spec_read_object, &spec_linux),
+	SPEC_FIELD_HOW(struct oci_spec, vm, "vm", spec_read_object, &spec_vm),
 };
 static const struct spec_object spec_object = { spec_fields, SPEC_COUNT(spec_fields), false, check_spec };
 

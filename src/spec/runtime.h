@@ -299,6 +299,25 @@ struct oci_linux {
 	} personality;		    /* domain "LINUX" or "LINUX32" */
 };
 
+struct oci_vm { /* config-vm.md; paths are the host's, absolute */
+	bool set;
+	struct {
+		const char *path;
+		struct oci_strings parameters;
+	} hypervisor;
+	struct {
+		const char *path, *initrd;
+		struct oci_strings parameters;
+	} kernel;
+	struct {
+		const char *path, *format;
+	} image; /* format "raw", "qcow2", "vdi", "vmdk" or "vhd" */
+	struct {
+		uint32_t vcpus;	 /* 0: not said */
+		uint64_t memory; /* bytes; 0: not said */
+	} hardware;		 /* "hwConfig" */
+};
+
 struct oci_spec {
 	const char *oci_version;
 	struct {
@@ -312,7 +331,8 @@ struct oci_spec {
 	struct oci_hooks hooks;
 	struct oci_pairs annotations;
 	struct oci_linux linux_; /* "linux" is a macro in gnu17 */
-	struct arena arena;	 /* owns all of the above */
+	struct oci_vm vm;
+	struct arena arena; /* owns all of the above */
 };
 
 /*

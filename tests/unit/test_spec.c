@@ -64,6 +64,8 @@ static struct oci_spec parse_good(enum where where, const char *fragment)
 #define SPECV  "\"ociVersion\":\"1.2.0\",\"root\":{\"path\":\"r\"}"
 #define FILTER "\"defaultAction\":\"SCMP_ACT_ERRNO\""
 
+#define TOP_GOOD "\"ociVersion\":\"1.3.0\",\"root\":{\"path\":\"/r\"},"
+
 static const struct sample bad[] = {
 	{ TOP, "\"root\":{\"path\":\"r\"}", "ociVersion: is required" },
 	{ TOP, "\"ociVersion\":null,\"root\":{\"path\":\"r\"}", "ociVersion: is required" },
@@ -74,6 +76,14 @@ static const struct sample bad[] = {
 	{ TOP, "\"ociVersion\":\"1.0.0-\"", "ociVersion: \"1.0.0-\" is no version like \"1.2.0\" (see semver.org)" },
 	{ TOP, "\"ociVersion\":\"2.0.0\"",
 	  "ociVersion: version 2.0.0 of the specification is not supported, 1.0.0 and later 1.x are" },
+	{ TOP, TOP_GOOD "\"vm\":[]", "vm: expected an object, got an array" },
+	{ TOP, TOP_GOOD "\"vm\":{\"kernel\":{}}", "vm.kernel.path: is required" },
+	{ TOP, TOP_GOOD "\"vm\":{\"kernel\":{\"path\":\"k\"}}", "vm.kernel.path: must be an absolute path, not \"k\"" },
+	{ TOP, TOP_GOOD "\"vm\":{\"image\":{\"path\":\"/i\"}}", "vm.image.format: is required" },
+	{ TOP, TOP_GOOD "\"vm\":{\"image\":{\"path\":\"/i\",\"format\":\"iso\"}}",
+	  "vm.image.format: unknown image format: \"iso\"" },
+	{ TOP, TOP_GOOD "\"vm\":{\"hwConfig\":{\"vcpus\":-1}}",
+	  "vm.hwConfig.vcpus: -1 is out of range (0 to 4294967295)" },
 	{ TOP, "\"ociVersion\":\"1.0.2\"", "root: root must be specified" },
 	{ TOP, "\"ociVersion\":\"1.0.2\",\"root\":{}", "root.path: is required" },
 	{ TOP, "\"ociVersion\":\"1.0.2\",\"root\":{\"path\":\"\"}", "root.path: must not be empty" },
@@ -361,6 +371,31 @@ static void test_top(void **state)
 	assert_string_equal(spec.hooks.prestart.items[0].args.items[1], "a");
 	assert_string_equal(spec.hooks.poststop.items[0].path, "/p");
 	assert_false(spec.hooks.poststop.items[0].timeout.set);
+	oci_spec_free(&spec);
+}
+
+static void test_vm(void **state)
+{
+	struct oci_spec spec = parse_good(
+		TOP, TOP_GOOD
+		"\"vm\":{\"hypervisor\":{\"path\":\"/h\",\"parameters\":[\"a\",\"b\"]},\"kernel\":{\"path\":\"/k\","
+		"\"parameters\":[\"quiet\"],\"initrd\":\"/i\"},\"image\":{\"path\":\"/d\",\"format\":\"qcow2\"},"
+		"\"hwConfig\":{\"vcpus\":2,\"memory\":18446744073709551615,\"deviceTree\":\"/t\"}}");
+
+	(void)state;
+	assert_true(spec.vm.set);
+	assert_string_equal(spec.vm.hypervisor.path, "/h");
+	assert_int_equal(spec.vm.hypervisor.parameters.count, 2);
+	assert_string_equal(spec.vm.kernel.path, "/k");
+	assert_string_equal(spec.vm.kernel.parameters.items[0], "quiet");
+	assert_string_equal(spec.vm.kernel.initrd, "/i");
+	assert_string_equal(spec.vm.image.path, "/d");
+	assert_string_equal(spec.vm.image.format, "qcow2");
+	assert_int_equal(spec.vm.hardware.vcpus, 2);
+	assert_true(spec.vm.hardware.memory == UINT64_MAX);
+	oci_spec_free(&spec);
+	spec = parse_good(TOP, TOP_GOOD "\"vm\":{\"hwConfig\":{}}");
+	assert_true(spec.vm.set && !spec.vm.kernel.path && !spec.vm.image.path && spec.vm.hardware.memory == 0);
 	oci_spec_free(&spec);
 }
 
@@ -773,6 +808,7 @@ int main(void)
 		cmocka_unit_test(test_not_json),
 		cmocka_unit_test(test_absent),
 		cmocka_unit_test(test_top),
+		cmocka_unit_test(test_vm),
 		cmocka_unit_test(test_process),
 		cmocka_unit_test(test_linux),
 		cmocka_unit_test(test_resources),
