@@ -13,7 +13,7 @@ int loop_open(struct loop *loop, struct error *err)
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
 	int code;
 
-	*loop = (struct loop){ .epoll = -1, .wake = -1 };
+	*loop = (struct loop){ .epoll = -1, .wake = -1, .thread = gettid() };
 	loop->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (loop->epoll >= 0)
 		loop->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -94,13 +94,20 @@ int loop_wait(struct loop *loop, int timeout_ms, struct error *err)
 
 int loop_run(struct loop *loop, struct error *err)
 {
-	while (!__atomic_exchange_n(&loop->stopped, false, __ATOMIC_ACQUIRE)) {
-		int ret = loop_wait(loop, -1, err);
+	int ret = 0;
 
-		if (ret < 0)
-			return ret;
-	}
-	return 0;
+	__atomic_store_n(&loop->thread, gettid(), __ATOMIC_RELEASE);
+	while (ret == 0 && !__atomic_exchange_n(&loop->stopped, false, __ATOMIC_ACQUIRE))
+		ret = loop_wait(loop, -1, err);
+	__atomic_store_n(&loop->thread, 0, __ATOMIC_RELEASE);
+	return ret;
+}
+
+bool loop_is_elsewhere(const struct loop *loop)
+{
+	int thread = __atomic_load_n(&loop->thread, __ATOMIC_ACQUIRE);
+
+	return thread != 0 && thread != gettid();
 }
 
 void loop_stop(struct loop *loop)

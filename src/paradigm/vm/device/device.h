@@ -3,10 +3,10 @@
  * device - what a guest's reads and writes of ports and addresses meet.
  *
  * A device embeds a struct device and registers it on a bus for one or more
- * ranges.  Its functions are called by vCPU threads, one at a time: the bus
- * holds the device's lock.  Whoever else touches the device (an I/O thread,
- * the main loop) takes that lock himself.  Nothing in here knows KVM, so every
- * device is tested without it.
+ * ranges.  read(), write() and reset() are called by vCPU threads, one at a time,
+ * with the device's lock held; the others without it, with no vCPU in the guest.
+ * Whoever else touches the device (an I/O thread, the main loop) takes that lock
+ * himself.  Nothing in here knows KVM, so every device is tested without it.
  *
  * The guest is hostile: any size from 1 to 8, any alignment, any order, any
  * value.  Unknown reads give all ones (or what the specification says), unknown writes

@@ -32,8 +32,10 @@ struct virtqueue {
 	bool event_index; /* VIRTIO_F_EVENT_IDX was negotiated */
 	uint64_t descriptors, available, used;
 	uint16_t next_available, next_used;
-	uint16_t signalled; /* value of next_used at the last interrupt */
-	bool signalled_valid;
+	uint16_t signalled; /* value of next_used when the driver's wish for an interrupt was last asked for */
+	/* The three areas, where they are mapped; while it is ready. */
+	const uint8_t *descriptor_area;
+	uint8_t *available_area, *used_area;
 };
 
 /* One request: first count_out buffers that the device reads, then count_in that it writes; all inside guest memory. */
@@ -44,23 +46,30 @@ struct virtqueue_chain {
 	struct iovec *iov;	    /* count_out + count_in; virtqueue_pop()'s caller gives the room */
 };
 
-/* Whether the driver's addresses and size can be used; called when it sets QueueReady. */
-bool virtqueue_check(const struct virtqueue *queue);
+/* size_max: a power of two, at most VIRTQUEUE_SIZE_MAX. */
+void virtqueue_init(struct virtqueue *queue, struct guest_memory *memory, uint16_t size_max);
+/* To the state after power-on. */
 void virtqueue_reset(struct virtqueue *queue);
+/* The driver has set size and addresses: from now on the queue is ready.  false: they cannot be used. */
+bool virtqueue_start(struct virtqueue *queue);
 
-/* Takes the next request.  1: there it is; 0: none; -EINVAL: the queue is broken.  iov has VIRTQUEUE_CHAIN_MAX places.
+/*
+ * Takes the next request.  1: there it is; 0: none, or the queue is not ready; -EINVAL: the queue is broken.  iov has
+ * VIRTQUEUE_CHAIN_MAX places.  No buffer is empty; each direction has less than 4 GiB.  The pages of the buffers to be
+ * written count as written (guest_memory_wrote()).
  */
 int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain, struct iovec *iov);
 /* Puts the last popped request back, not done (a network card without a packet for it). */
 void virtqueue_unpop(struct virtqueue *queue);
-/* Hands a request back with the number of bytes that were written to it. */
+/* Hands a request back with the number of bytes that were written to it; not to a queue that is no longer ready. */
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written);
 /* Whether the driver wants an interrupt for what was pushed since the last one. */
 bool virtqueue_wants_interrupt(struct virtqueue *queue);
-/* Asks for (or not) notifications of new requests; after asking, look again: true if there is one already. */
+/* Asks for (or not) notifications of new requests.  true: it was asked, and there is one already. */
 bool virtqueue_listen(struct virtqueue *queue, bool wanted);
 
 void virtqueue_save(const struct virtqueue *queue, struct state_writer *writer);
+/* -EINVAL: no state that a queue of this size can be in. */
 int virtqueue_restore(struct virtqueue *queue, struct state_reader *reader, struct error *err);
 
 /* Copies between buffers and plain memory, from offset on; bytes copied (less than count at the end). */
