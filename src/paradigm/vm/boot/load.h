@@ -7,7 +7,7 @@
  * command line, initramfs, descriptor and page tables) is written to memory; what
  * registers hold is returned as plain data.  Nothing in here knows KVM.
  *
- *     bzImage     Linux/x86 64-bit boot protocol, Documentation/arch/x86/boot.rst
+ *     bzImage     Linux/x86 boot protocol, 64-bit or (where the kernel is) 32-bit: Documentation/arch/x86/boot.rst
  *     ELF64       by the note XEN_ELFNOTE_PHYS32_ENTRY: PVH, include/xen/interface/hvm/start_info.h;
  *                 without it at its entry point, as of the 64-bit boot protocol (vmlinux)
  *     ELF32       with a multiboot header: Multiboot Specification 0.6.96
@@ -25,8 +25,7 @@
 #include "base/error.h"
 #include "paradigm/vm/machine/memory.h"
 
-/* What lies below 640 KiB until the kernel takes over; from here to 0xa0000 is reserved, as a BIOS would. */
-enum { BOOT_LOW_END = 0x9fc00, BOOT_COMMAND_LINE_MAX = 4096 /* with its NUL */ };
+enum { BOOT_COMMAND_LINE_MAX = 4096 }; /* with its NUL */
 
 struct boot_image {
 	int kernel;	  /* a regular file; its offset is left alone */
@@ -35,11 +34,11 @@ struct boot_image {
 	const char *command_line;
 };
 
-enum boot_protocol { BOOT_LINUX64, BOOT_PVH, BOOT_ELF64, BOOT_MULTIBOOT };
+enum boot_protocol { BOOT_LINUX64, BOOT_LINUX32, BOOT_PVH, BOOT_ELF64, BOOT_MULTIBOOT };
 
 enum boot_mode {
 	BOOT_PROTECTED32, /* paging off, flat segments */
-	BOOT_LONG64,	  /* the first GiBs mapped to themselves */
+	BOOT_LONG64,	  /* the first 4 GiB mapped to themselves */
 };
 
 /* As of struct kvm_segment; present, privilege level 0. */
@@ -70,7 +69,8 @@ struct boot_state {
 int boot_load(const struct boot_image *image, struct guest_memory *memory, uint64_t rsdp, struct boot_state *state,
 	      struct error *err);
 
-/* The name of a protocol, as messages and `caisson kernel ls` have it: "linux64", "pvh", "elf64", "multiboot". */
+/* The name of a protocol, as messages and `caisson kernel ls` have it: "linux64", "linux32", "pvh", "elf64",
+ * "multiboot". */
 const char *boot_protocol_name(enum boot_protocol protocol);
 
 #endif
