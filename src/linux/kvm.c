@@ -179,23 +179,27 @@ int kvm_signal_msi(int vm, uint64_t address, uint32_t data)
 	return kvm_call(vm, KVM_SIGNAL_MSI, &msi);
 }
 
-static struct kvm_ioeventfd ioeventfd(int eventfd, uint64_t address, unsigned size, bool port, unsigned flags)
+static struct kvm_ioeventfd ioeventfd(const struct kvm_doorbell *doorbell, unsigned flags)
 {
-	return (struct kvm_ioeventfd){
-		.fd = eventfd, .addr = address, .len = size, .flags = flags | (port ? KVM_IOEVENTFD_FLAG_PIO : 0)
-	};
+	flags |= doorbell->port ? KVM_IOEVENTFD_FLAG_PIO : 0;
+	flags |= doorbell->match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0;
+	return (struct kvm_ioeventfd){ .fd = doorbell->eventfd,
+				       .addr = doorbell->address,
+				       .len = doorbell->size,
+				       .datamatch = doorbell->match ? doorbell->value : 0,
+				       .flags = flags };
 }
 
-int kvm_ioeventfd_add(int vm, int eventfd, uint64_t address, unsigned size, bool port, struct error *err)
+int kvm_ioeventfd_add(int vm, const struct kvm_doorbell *doorbell, struct error *err)
 {
-	const struct kvm_ioeventfd event = ioeventfd(eventfd, address, size, port, 0);
+	const struct kvm_ioeventfd event = ioeventfd(doorbell, 0);
 
 	return kvm_failed(err, kvm_call(vm, KVM_IOEVENTFD, &event), "KVM_IOEVENTFD");
 }
 
-int kvm_ioeventfd_remove(int vm, int eventfd, uint64_t address, unsigned size, bool port)
+int kvm_ioeventfd_remove(int vm, const struct kvm_doorbell *doorbell)
 {
-	const struct kvm_ioeventfd event = ioeventfd(eventfd, address, size, port, KVM_IOEVENTFD_FLAG_DEASSIGN);
+	const struct kvm_ioeventfd event = ioeventfd(doorbell, KVM_IOEVENTFD_FLAG_DEASSIGN);
 
 	return kvm_call(vm, KVM_IOEVENTFD, &event);
 }

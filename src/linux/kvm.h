@@ -67,10 +67,18 @@ int kvm_routes_set(int vm, const struct kvm_irq_routing_entry *routes, size_t co
 /* One message-signalled interrupt, now.  > 0: delivered, 0: the guest masks it. */
 int kvm_signal_msi(int vm, uint64_t address, uint32_t data);
 
-/* Writes of the guest of size bytes (0: any) at address become writes to eventfd instead of exits; port: an I/O port.
- */
-int kvm_ioeventfd_add(int vm, int eventfd, uint64_t address, unsigned size, bool port, struct error *err);
-int kvm_ioeventfd_remove(int vm, int eventfd, uint64_t address, unsigned size, bool port);
+/* Writes of the guest that become writes to an eventfd instead of exits. */
+struct kvm_doorbell {
+	int eventfd;
+	uint64_t address;
+	unsigned size; /* bytes; 0: any */
+	bool port;     /* address is an I/O port's */
+	bool match;    /* only writes of value */
+	uint64_t value;
+};
+
+int kvm_ioeventfd_add(int vm, const struct kvm_doorbell *doorbell, struct error *err);
+int kvm_ioeventfd_remove(int vm, const struct kvm_doorbell *doorbell);
 
 /* A virtual processor.  All but kvm_vcpu_kick() is for the one thread that runs it. */
 struct kvm_vcpu {

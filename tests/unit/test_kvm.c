@@ -118,24 +118,38 @@ static void test_kick(void **state)
 /* Whatever a device does with descriptors, the guest sees as interrupts, and the other way round. */
 static void test_events(void **state)
 {
-	static const uint8_t code[] = { 0xe6, 0x10, 0xe6, 0xf4 }; /* out %al, $0x10; out %al, $0xf4 */
+	static const uint8_t code[] = {
+		0xb0, 1,    /* mov $1, %al */
+		0xe6, 0x10, /* out %al, $0x10 */
+		0xe6, 0x11, /* out %al, $0x11 */
+		0xe6, 0xf4, /* out %al, $0xf4 */
+	};
 	const struct kvm_irq_routing_entry route = { .gsi = 24,
 						     .type = KVM_IRQ_ROUTING_MSI,
 						     .u.msi = { .address_lo = 0xfee00000, .data = 0x30 } };
 	cleanup_close int event = eventfd(0, EFD_CLOEXEC), irq = eventfd(0, EFD_CLOEXEC);
+	struct kvm_doorbell doorbell, matched;
 	struct guest guest;
 	struct error err = ERROR_INIT;
 	uint64_t count = 0;
 
 	(void)state;
 	open_guest(&guest, code, sizeof(code));
-	assert_int_equal(kvm_ioeventfd_add(guest.vm, event, 0x10, 1, true, &err), 0);
+	doorbell = (struct kvm_doorbell){ .eventfd = event, .address = 0x10, .size = 1, .port = true };
+	assert_int_equal(kvm_ioeventfd_add(guest.vm, &doorbell, &err), 0);
+	/* Not this value: an exit. */
+	matched = (struct kvm_doorbell){
+		.eventfd = event, .address = 0x11, .size = 1, .port = true, .match = true, .value = 2
+	};
+	assert_int_equal(kvm_ioeventfd_add(guest.vm, &matched, &err), 0);
+	run(&guest, KVM_EXIT_IO);
+	assert_int_equal(guest.vcpu.run->io.port, 0x11);
 	run(&guest, KVM_EXIT_IO);
 	assert_int_equal(guest.vcpu.run->io.port, 0xf4);
 	assert_int_equal(read(event, &count, sizeof(count)), sizeof(count));
 	assert_int_equal(count, 1);
-	assert_int_equal(kvm_ioeventfd_remove(guest.vm, event, 0x10, 1, true), 0);
-	assert_int_equal(kvm_ioeventfd_remove(guest.vm, event, 0x10, 1, true), -ENOENT);
+	assert_int_equal(kvm_ioeventfd_remove(guest.vm, &doorbell), 0);
+	assert_int_equal(kvm_ioeventfd_remove(guest.vm, &doorbell), -ENOENT);
 
 	assert_int_equal(kvm_irqfd_add(guest.vm, irq, 20, -1, &err), 0);
 	assert_int_equal(kvm_irqfd_add(guest.vm, irq, 21, -1, &err), -EBUSY);

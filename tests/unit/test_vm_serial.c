@@ -34,8 +34,11 @@ static void room(void *context)
 static void open_line(struct line *line)
 {
 	*line = (struct line){ .out = STR_INIT, .irq = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
-	line->serial = serial_make(&(struct serial_options){
-		.interrupt = { .fd = line->irq }, .output = output, .room = room, .context = line });
+	line->serial = serial_make(&(struct serial_options){ .interrupt = { .fd = line->irq },
+							     .output = output,
+							     .context = line,
+							     .room = room,
+							     .room_context = line });
 	assert_non_null(line->serial);
 }
 

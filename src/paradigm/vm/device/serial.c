@@ -85,7 +85,7 @@ static uint8_t read_data(struct serial *serial)
 	if (serial->refused && serial->input_count <= SERIAL_INPUT / 2) {
 		serial->refused = false;
 		if (serial->options.room)
-			serial->options.room(serial->options.context);
+			serial->options.room(serial->options.room_context);
 	}
 	return byte;
 }

@@ -17,8 +17,9 @@ struct serial_options {
 	struct interrupt interrupt; /* its descriptor becomes the device's */
 	/* Both from any thread, with the device's lock held; either may be NULL. */
 	void (*output)(void *context, const void *bytes, size_t count);
-	void (*room)(void *context); /* the guest has read what was too much before */
 	void *context;
+	void (*room)(void *context); /* the guest has read what was too much before */
+	void *room_context;
 };
 
 struct serial {

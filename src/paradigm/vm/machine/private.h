@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * private - the inside of a machine, for the files of this room.
+ *
+ * Locks, in this order: a device's, then the machine's.  The machine's is never
+ * held while a device is called.
+ */
+#ifndef CAISSON_PARADIGM_VM_MACHINE_PRIVATE_H
+#define CAISSON_PARADIGM_VM_MACHINE_PRIVATE_H
+
+#include <pthread.h>
+#include <signal.h>
+
+#include "linux/kvm.h"
+#include "paradigm/vm/boot/load.h"
+#include "paradigm/vm/device/power.h"
+#include "paradigm/vm/device/serial.h"
+#include "paradigm/vm/machine/machine.h"
+
+enum { MACHINE_DEVICES_MAX = 96, MACHINE_IRQFDS_MAX = 96 };
+
+/* Takes a vCPU out of the guest.  Nobody sends this one: signal(7) has it as unused. */
+enum { VCPU_SIGNAL = SIGSTKFLT };
+
+/* What the vCPUs are to do. */
+enum machine_command { MACHINE_GO, MACHINE_HOLD, MACHINE_QUIT };
+
+enum vcpu_exit {
+	VCPU_PORT_READ,
+	VCPU_PORT_WRITE,
+	VCPU_MEMORY_READ,
+	VCPU_MEMORY_WRITE,
+	VCPU_KICK, /* a signal, of ours or another */
+	VCPU_OTHER,
+	VCPU_EXITS,
+};
+
+struct machine_vcpu {
+	struct machine *machine;
+	unsigned index;
+	struct kvm_vcpu kvm;
+	int stats; /* the kernel's counters, or -1 */
+	pthread_t thread;
+	bool started;	 /* there is a thread to be joined */
+	bool unfinished; /* the kernel has yet to finish the instruction of the last exit */
+	int32_t pin;	 /* host CPU, or -1 */
+	uint64_t exits[VCPU_EXITS];
+};
+
+struct machine {
+	enum vm_kind kind;
+	bool bare; /* no agent: whatever kernel */
+	bool has_pit;
+	int kvm, vm; /* kvm is the configuration's */
+	int stats;   /* the kernel's counters, or -1 */
+	struct guest_memory memory;
+	struct bus bus;
+	struct kvm_cpuid_table cpuid; /* what each vCPU gets, but for its number */
+	struct machine_vcpu *vcpus;
+	unsigned vcpus_count, vcpus_wanted;
+
+	pthread_mutex_t lock;
+	pthread_cond_t changed; /* parked, or command */
+	enum machine_command command;
+	unsigned parked;
+	enum machine_end end;
+	unsigned end_code;
+	char end_reason[256];
+	int end_event; /* eventfd */
+
+	struct device *devices[MACHINE_DEVICES_MAX]; /* owned, in the order of snapshots */
+	size_t devices_count;
+	struct serial *console, *serial_agent;
+	struct device *pm;
+
+	struct loop *loop; /* the owner's */
+	struct loop_source room;
+	void (*on_room)(void *context);
+	void *on_room_context;
+};
+
+/* machine.c: the first reason counts.  Any thread, any lock but the machine's. */
+void machine_finish(struct machine *machine, enum machine_end end, unsigned code, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+/* struct power's function, whose context is the machine. */
+void machine_power(void *context, enum power_event event, uint32_t code);
+
+/* devices.c */
+int machine_add_devices(struct machine *machine, const struct machine_options *options, struct error *err);
+/* Makes an eventfd whose writes are edges of line; the caller's. */
+int machine_edges(const struct machine *machine, unsigned line, struct error *err);
+
+/* vcpu.c */
+int vcpu_start(struct machine_vcpu *vcpu, struct error *err);
+/* Out of the guest, so that it looks at the machine's command. */
+void vcpu_kick(struct machine_vcpu *vcpu);
+
+/* snapshot.c: sets what machine_save() wrote, once everything is made. */
+int machine_restore(struct machine *machine, int state, struct error *err);
+
+#endif
