@@ -17,7 +17,7 @@
 #include "base/str.h"
 #include "spec/runtime.h"
 
-enum { PARADIGM_FDS_MAX = 64 };
+enum { PARADIGM_FDS_MAX = 256 };
 
 /* A container on its way into the shell. */
 struct paradigm_setup {

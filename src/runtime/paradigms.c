@@ -9,12 +9,13 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "paradigm/container/container.h"
+#include "paradigm/vm/vm.h"
 #include "runtime/internal.h"
 
 /* No container can have this name: see container_id_is_valid(). */
 #define CACHE "@paradigms"
 
-const struct paradigm *const paradigms_all[] = { &paradigm_container, NULL };
+const struct paradigm *const paradigms_all[] = { &paradigm_container, &paradigm_pv, &paradigm_vm, NULL };
 
 static const struct paradigm *const alone[] = { &paradigm_container, NULL };
 

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * prepare - what is done for a machine before its shell exists, in parts.
+ * Private to vm.c and the prepare_*.c beside it.
+ */
+#ifndef CAISSON_PARADIGM_VM_PREPARE_H
+#define CAISSON_PARADIGM_VM_PREPARE_H
+
+#include "paradigm/paradigm.h"
+#include "paradigm/vm/config.h"
+#include "paradigm/vm/settings.h"
+
+/* What become() needs, and what release() ends: paradigm_setup's own. */
+struct vm_prepared {
+	int program;	  /* caisson-vmm */
+	int config;	  /* its configuration */
+	int sync;	  /* a place that is kept for the shell's socket */
+	bool root_is_own; /* setup->rootfs_fd */
+};
+
+struct vm_plan {
+	struct paradigm_setup *setup;
+	struct oci_spec *spec; /* setup's */
+	struct vm_settings settings;
+	struct vm_config config; /* texts in the specification's arena */
+	struct vm_prepared *prepared;
+};
+
+int vm_prepare(enum vm_kind kind, struct paradigm_setup *setup, struct error *err);
+void vm_release(struct paradigm_setup *setup);
+
+/*
+ * Takes a descriptor into the setup, above 2, so that nothing of a caller without standard streams is overwritten.
+ * Returns its number, or -errno; fd is closed or kept in any case.
+ */
+int vm_keep(struct vm_plan *plan, int fd, struct error *err);
+
+/* prepare_disks.c: the root disk and the further ones. */
+int vm_open_disks(struct vm_plan *plan, struct error *err);
+
+/* prepare_mounts.c: what bind mounts bring in. */
+int vm_open_mounts(struct vm_plan *plan, struct error *err);
+
+/* prepare_shell.c: the specification becomes that of a shell around the monitor.  Last: nothing of what the user asked
+ * for can be read any more. */
+int vm_make_shell(struct vm_plan *plan, struct error *err);
+
+#endif

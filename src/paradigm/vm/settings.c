@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "paradigm/vm/settings.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/str.h"
+
+enum { CPUS_MAX = 8192 };
+
+static const uint64_t MIB = UINT64_C(1) << 20, GIB = UINT64_C(1) << 30;
+
+static int read_engine(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	static const char *const words[] = { [VM_WISH_AUTO] = "auto", [VM_WISH_KVM] = "kvm", [VM_WISH_QEMU] = "qemu" };
+	const char *text = oci_spec_annotation(spec, VM_ANNOTATION "engine");
+
+	/* Who names a hypervisor means that one. */
+	settings->qemu = spec->vm.hypervisor.path;
+	settings->engine = settings->qemu ? VM_WISH_QEMU : VM_WISH_AUTO;
+	if (spec->vm.hypervisor.parameters.count)
+		return error_set(err, ENOTSUP, "vm.hypervisor.parameters are not supported");
+	settings->machine = oci_spec_annotation(spec, VM_ANNOTATION "machine");
+	if (settings->machine &&
+	    (!*settings->machine || strspn(settings->machine, "abcdefghijklmnopqrstuvwxyz"
+							      "0123456789.-_") != strlen(settings->machine)))
+		return error_set(err, EINVAL, "\"%s\" is no name of a machine like microvm or q35", settings->machine);
+	for (size_t i = 0; text && i < sizeof(words) / sizeof(*words); i++) {
+		if (strcmp(words[i], text) == 0) {
+			settings->engine = (enum vm_engine_wish)i;
+			return 0;
+		}
+	}
+	return text ? error_set(err, EINVAL, "unknown engine \"%s\"; known are auto, kvm and qemu", text) : 0;
+}
+
+static int read_memory(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	const struct oci_i64 *limit = &spec->linux_.resources.memory.limit;
+	const char *pages = oci_spec_annotation(spec, VM_ANNOTATION "hugepages");
+	uint64_t unit = 2 * MIB;
+
+	if (pages && strcmp(pages, "2M") != 0 && strcmp(pages, "1G") != 0)
+		return error_set(err, EINVAL, "unknown size of huge pages \"%s\"; known are 2M and 1G", pages);
+	settings->hugepages = !pages ? 0 : *pages == '2' ? 2 * MIB : GIB;
+	unit = settings->hugepages ? settings->hugepages : unit;
+	settings->limited = limit->set && limit->value > 0;
+	settings->memory = spec->vm.hardware.memory ? spec->vm.hardware.memory
+			   : settings->limited	    ? (uint64_t)limit->value
+						    : (uint64_t)VM_MEMORY_DEFAULT_MIB * MIB;
+	if (settings->memory < (uint64_t)VM_MEMORY_MIN_MIB * MIB)
+		return error_set(err, EINVAL,
+				 "%ju MiB of memory are too little for a virtual machine: its kernel needs %d MiB",
+				 (uintmax_t)(settings->memory / MIB), VM_MEMORY_MIN_MIB);
+	if (settings->memory > UINT64_C(1) << 46)
+		return error_set(err, EINVAL, "%ju MiB are more memory than a virtual machine can have",
+				 (uintmax_t)(settings->memory / MIB));
+	settings->memory = (settings->memory + unit - 1) / unit * unit;
+	return 0;
+}
+
+/* As many as the quota gives time to, if there is one: a guest with more would find its locks held by CPUs that stand.
+ */
+static int read_vcpus(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	const struct oci_i64 *quota = &spec->linux_.resources.cpu.quota;
+	const struct oci_u64 *period = &spec->linux_.resources.cpu.period;
+	uint64_t each = period->set && period->value ? period->value : 100000, vcpus = spec->vm.hardware.vcpus;
+
+	if (!vcpus && quota->set && quota->value > 0)
+		vcpus = ((uint64_t)quota->value + each - 1) / each;
+	if (!vcpus)
+		vcpus = 1;
+	if (vcpus > VM_VCPUS_MAX && spec->vm.hardware.vcpus)
+		return error_set(err, EINVAL, "a virtual machine has at most %d vCPUs, not %ju", VM_VCPUS_MAX,
+				 (uintmax_t)vcpus);
+	settings->vcpus = vcpus > VM_VCPUS_MAX ? VM_VCPUS_MAX : (uint32_t)vcpus;
+	return 0;
+}
+
+static bool read_number(const char **text, uint32_t *number)
+{
+	size_t digits = strspn(*text, "0123456789");
+	uint32_t value = 0;
+
+	if (digits == 0 || digits > 4)
+		return false;
+	for (; digits; digits--)
+		value = value * 10 + (uint32_t)(*(*text)++ - '0');
+	*number = value;
+	return value < CPUS_MAX;
+}
+
+static bool read_list(const char *text, struct vm_settings *settings)
+{
+	for (;;) {
+		uint32_t first, last;
+
+		if (!read_number(&text, &first))
+			return false;
+		last = first;
+		if (*text == '-') {
+			text++;
+			if (!read_number(&text, &last) || last < first)
+				return false;
+		}
+		for (; first <= last; first++) {
+			if (settings->pins_count == VM_VCPUS_MAX)
+				return false;
+			settings->pins[settings->pins_count++] = (int32_t)first;
+		}
+		if (!*text)
+			return true;
+		if (*text++ != ',')
+			return false;
+	}
+}
+
+static int read_pins(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	const char *text = oci_spec_annotation(spec, VM_ANNOTATION "vcpu-pin");
+
+	if (!text)
+		return 0;
+	if (!read_list(text, settings))
+		return error_set(err, EINVAL, "\"%s\" is no list of CPUs like 0-3 or 0,2", text);
+	if (settings->pins_count != settings->vcpus)
+		return error_set(err, EINVAL, "%zu CPUs to pin %u vCPUs to: there must be one for each",
+				 settings->pins_count, settings->vcpus);
+	return 0;
+}
+
+static int read_image(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	settings->image = spec->vm.image.path;
+	settings->image_format = spec->vm.image.format;
+	settings->backing = oci_spec_annotation(spec, VM_ANNOTATION "image.backing");
+	if (!settings->image)
+		return 0;
+	if (strcmp(settings->image_format, "raw") != 0 && strcmp(settings->image_format, "qcow2") != 0)
+		return error_set(err, ENOTSUP,
+				 "vm.image.format: %s is not supported; raw and qcow2 are: qemu-img convert makes them",
+				 settings->image_format);
+	if (settings->backing && strcmp(settings->image_format, "qcow2") != 0)
+		return error_set(err, EINVAL,
+				 "a raw image stands on no other: " VM_ANNOTATION "image.backing is for "
+				 "qcow2");
+	return 0;
+}
+
+/* PATH[,format=F][,ro]; a path with a comma must be told otherwise. */
+static int read_disk(char *line, struct vm_settings *settings, struct error *err)
+{
+	struct vm_disk_setting disk = { .path = strsep(&line, ",") };
+	char *word;
+
+	disk.format = str_ends(disk.path, ".qcow2") ? "qcow2" : "raw";
+	while ((word = strsep(&line, ","))) {
+		if (strcmp(word, "ro") == 0 || strcmp(word, "readonly") == 0)
+			disk.read_only = true;
+		else if (strcmp(word, "format=raw") == 0 || strcmp(word, "format=qcow2") == 0)
+			disk.format = word + strlen("format=");
+		else
+			return error_set(err, EINVAL,
+					 "unknown option \"%s\" of disk %s; known are format=raw, "
+					 "format=qcow2 and ro",
+					 word, disk.path);
+	}
+	if (*disk.path != '/')
+		return error_set(err, EINVAL, "the disk \"%s\" must be an absolute path", disk.path);
+	if (settings->disks_count == VM_DISKS_MAX - 1)
+		return error_set(err, EINVAL, "a virtual machine has at most %d disks", VM_DISKS_MAX);
+	settings->disks[settings->disks_count++] = disk;
+	return 0;
+}
+
+static int read_disks(struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	const char *text = oci_spec_annotation(spec, VM_ANNOTATION "disk");
+	char *rest = text ? arena_strdup(&spec->arena, text) : NULL, *line;
+	int ret = 0;
+
+	if (text && !rest)
+		return error_errno(err, ENOMEM, "cannot read " VM_ANNOTATION "disk");
+	while (ret == 0 && (line = strsep(&rest, "\n"))) {
+		if (*line)
+			ret = read_disk(line, settings, err);
+	}
+	return ret;
+}
+
+int vm_settings_read(struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	int ret;
+
+	*settings = (struct vm_settings){
+		.kernel = spec->vm.kernel.path,
+		.initrd = spec->vm.kernel.initrd,
+		.parameters = spec->vm.kernel.parameters,
+	};
+	ret = read_engine(spec, settings, err);
+	if (ret == 0)
+		ret = read_memory(spec, settings, err);
+	if (ret == 0)
+		ret = read_vcpus(spec, settings, err);
+	if (ret == 0)
+		ret = read_pins(spec, settings, err);
+	if (ret == 0)
+		ret = read_image(spec, settings, err);
+	return ret == 0 ? read_disks(spec, settings, err) : ret;
+}

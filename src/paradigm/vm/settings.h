@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * settings - what a configuration says of its virtual machine: "vm" of
+ * config.json (config-vm.md), its limits, and annotations of our own for what
+ * the document has no word for:
+ *
+ *     org.caisson.vm.engine         "auto" (default), "kvm", "qemu"
+ *     org.caisson.vm.machine        QEMU's -machine type, instead of our choice
+ *     org.caisson.vm.hugepages      "2M" or "1G": guest memory in huge pages
+ *     org.caisson.vm.vcpu-pin       host CPUs, one for each vCPU: "0-3" or "0,2"
+ *     org.caisson.vm.disk           further disks, one a line: PATH[,format=raw|qcow2][,ro]
+ *     org.caisson.vm.image.backing  raw file on which vm.image, a qcow2, stands: what that says of it itself is not
+ *                                   believed
+ *
+ * Nothing is opened here.
+ */
+#ifndef CAISSON_PARADIGM_VM_SETTINGS_H
+#define CAISSON_PARADIGM_VM_SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "paradigm/vm/config.h"
+#include "spec/runtime.h"
+
+#define VM_ANNOTATION "org.caisson.vm."
+
+enum { VM_MEMORY_DEFAULT_MIB = 512, VM_MEMORY_MIN_MIB = 128 };
+
+enum vm_engine_wish { VM_WISH_AUTO, VM_WISH_KVM, VM_WISH_QEMU };
+
+struct vm_disk_setting {
+	const char *path, *format; /* "raw", "qcow2" */
+	bool read_only;
+};
+
+/* Texts belong to the specification's arena. */
+struct vm_settings {
+	enum vm_engine_wish engine;
+	const char *machine, *qemu;    /* NULL: ours to choose */
+	const char *kernel, *initrd;   /* NULL: the store's */
+	struct oci_strings parameters; /* of the kernel */
+	uint64_t memory;	       /* bytes, a multiple of 2 MiB */
+	bool limited;		       /* the memory was said to be no more */
+	uint32_t vcpus;
+	uint64_t hugepages;
+	int32_t pins[VM_VCPUS_MAX];
+	size_t pins_count;
+	const char *image, *image_format, *backing; /* NULL: made of the root directory; raw is complete */
+	struct vm_disk_setting disks[VM_DISKS_MAX - 1];
+	size_t disks_count;
+};
+
+/* -EINVAL, -ENOTSUP: what cannot be, or not by us. */
+int vm_settings_read(struct oci_spec *spec, struct vm_settings *settings, struct error *err);
+
+#endif
