@@ -94,9 +94,12 @@ struct paradigm {
 	/* From outside: the crossings that it counts by itself, as JSON.  NULL: none. */
 	int (*counters)(const char *dir, int dir_fd, struct str *out, struct error *err);
 
-	/* From outside: writes the whole running instance into two files, from which prepare() can begin again
-	 * (annotation of its own).  NULL: the runtime's own way (CRIU). */
-	int (*snapshot)(const char *dir, int dir_fd, int state, int memory, struct error *err);
+	/*
+	 * From outside: writes the whole running instance into two files, from which prepare() can begin again. It
+	 * stands still, what it wrote to its disks is on them, until *hold (a descriptor, the caller's) is closed: time
+	 * to copy them. NULL: the runtime's own way (CRIU).
+	 */
+	int (*snapshot)(const char *dir, int dir_fd, int state, int memory, int *hold, struct error *err);
 };
 
 #endif

@@ -13,7 +13,8 @@
  *                closing it leaves the process alone.
  *     COUNTERS   answer DONE, text: JSON
  *     STATS      answer DONE, text: JSON of what the guest's agent counts
- *     SNAPSHOT   descriptors: state, memory; the machine stands still meanwhile
+ *     SNAPSHOT   descriptors: state, memory; answer DONE; the machine stands
+ *                still until the connection is closed (disks are copied meanwhile)
  *     BALLOON    number: MiB to take away
  *     STOP       the machine is switched off
  */
