@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/epoll.h>
 
 #include "virtio_driver.h"
@@ -847,6 +848,7 @@ static void test_scribbling(void **state)
 		queue->broken = false;
 		if (virtqueue_pop(queue, &chain, iov) <= 0) {
 			torn++;
+			(void)sched_yield();
 			continue;
 		}
 		popped++;
