@@ -49,6 +49,11 @@ void virtio_notify(struct virtio *virtio, unsigned queue)
 		interrupt_driver(virtio, VIRTIO_MMIO_INT_VRING);
 }
 
+void virtio_interrupt(struct virtio *virtio)
+{
+	interrupt_driver(virtio, VIRTIO_MMIO_INT_VRING);
+}
+
 void virtio_config_changed(struct virtio *virtio)
 {
 	__atomic_fetch_add(&virtio->config_generation, 1, __ATOMIC_SEQ_CST);

@@ -186,19 +186,32 @@ void virtqueue_unpop(struct virtqueue *queue)
 	queue->next_available--;
 }
 
-void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
+void virtqueue_fill(struct virtqueue *queue, uint16_t ahead, uint16_t head, uint32_t written)
 {
 	const struct vring_used_elem entry = { .id = head, .len = written };
-	uint16_t slot = queue->next_used & (queue->size - 1);
+	uint16_t slot = (uint16_t)(queue->next_used + ahead) & (queue->size - 1);
 	uint64_t offset = RING_ENTRIES + (uint64_t)slot * USED_ENTRY;
 
 	if (!queue->ready)
 		return;
 	memcpy(queue->used_area + offset, &entry, sizeof(entry));
-	atomic_thread_fence(memory_order_release);
-	store16(queue->used_area + RING_INDEX, ++queue->next_used);
-	guest_memory_wrote(queue->memory, queue->used, RING_ENTRIES);
 	guest_memory_wrote(queue->memory, queue->used + offset, USED_ENTRY);
+}
+
+void virtqueue_publish(struct virtqueue *queue, uint16_t count)
+{
+	if (!queue->ready)
+		return;
+	atomic_thread_fence(memory_order_release);
+	queue->next_used = (uint16_t)(queue->next_used + count);
+	store16(queue->used_area + RING_INDEX, queue->next_used);
+	guest_memory_wrote(queue->memory, queue->used, RING_ENTRIES);
+}
+
+void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
+{
+	virtqueue_fill(queue, 0, head, written);
+	virtqueue_publish(queue, 1);
 }
 
 bool virtqueue_wants_interrupt(struct virtqueue *queue)

@@ -63,6 +63,10 @@ int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain, struct
 void virtqueue_unpop(struct virtqueue *queue);
 /* Hands a request back with the number of bytes that were written to it; not to a queue that is no longer ready. */
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written);
+/* The same for several that the driver must see at once: each is filled in at its place, counted from 0, and then all
+ * of them are published. */
+void virtqueue_fill(struct virtqueue *queue, uint16_t ahead, uint16_t head, uint32_t written);
+void virtqueue_publish(struct virtqueue *queue, uint16_t count);
 /* Whether the driver wants an interrupt for what was pushed since the last one. */
 bool virtqueue_wants_interrupt(struct virtqueue *queue);
 /* Asks for (or not) notifications of new requests.  true: it was asked, and there is one already. */

@@ -114,6 +114,8 @@ bool virtio_has(const struct virtio *virtio, unsigned feature);
 
 /* The following need no lock.  Interrupts the driver if it wants to hear of what was pushed to queue. */
 void virtio_notify(struct virtio *virtio, unsigned queue);
+/* The same without looking: for a queue that is served elsewhere. */
+void virtio_interrupt(struct virtio *virtio);
 /* The configuration space has changed. */
 void virtio_config_changed(struct virtio *virtio);
 /* The driver did what no driver may: sets DEVICE_NEEDS_RESET; queues stand still until it resets the device. */
