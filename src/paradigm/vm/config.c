@@ -135,6 +135,7 @@ static const struct field config_fields[] = {
 	FIELD(struct vm_config, boot_seconds, TYPE_U32),
 	FIELD(struct vm_config, snapshot, TYPE_FD),
 	FIELD(struct vm_config, snapshot_memory, TYPE_FD),
+	FIELD(struct vm_config, counters, TYPE_FD),
 	END,
 };
 _Static_assert(sizeof(enum vm_engine) == sizeof(int) && sizeof(enum vm_kind) == sizeof(int), "a TYPE_WORD is an int");

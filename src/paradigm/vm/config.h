@@ -90,8 +90,9 @@ struct vm_config {
 	int console;  /* gets what the guest's kernel says, for errors; -1: dropped */
 	int vsock;    /* directory for the Unix sockets of virtio-vsock (Firecracker's convention), -1: no vsock */
 	uint32_t cid; /* of the guest */
-	uint32_t boot_seconds;	       /* until the agent must have spoken; 0: for ever */
+	uint32_t boot_seconds; /* until the agent must have spoken; of a bare machine: until its end; 0: for ever */
 	int snapshot, snapshot_memory; /* to begin from, or -1 */
+	int counters;		       /* of a bare machine: gets machine_counters() when it has ended, or -1 */
 };
 
 #define VM_CONFIG_INIT                              \
@@ -105,6 +106,7 @@ struct vm_config {
 			     .vsock = -1,           \
 			     .snapshot = -1,        \
 			     .snapshot_memory = -1, \
+			     .counters = -1,        \
 			     .vcpus = 1,            \
 			     .memory = UINT64_C(512) << 20 })
 

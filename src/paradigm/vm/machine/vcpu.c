@@ -202,15 +202,15 @@ static void be_interrupted(int signal)
 	(void)signal; /* that it came is enough */
 }
 
-static int pin(pthread_attr_t *attributes, int32_t cpu)
+static int pin(struct machine_vcpu *vcpu)
 {
 	cpu_set_t set;
 
-	if (cpu < 0)
+	if (vcpu->pin < 0)
 		return 0;
 	CPU_ZERO(&set);
-	CPU_SET((size_t)cpu, &set);
-	return pthread_attr_setaffinity_np(attributes, sizeof(set), &set);
+	CPU_SET((size_t)vcpu->pin, &set);
+	return pthread_setaffinity_np(vcpu->thread, sizeof(set), &set);
 }
 
 int vcpu_start(struct machine_vcpu *vcpu, struct error *err)
@@ -226,8 +226,6 @@ int vcpu_start(struct machine_vcpu *vcpu, struct error *err)
 	code = pthread_attr_init(&attributes);
 	if (code == 0)
 		code = pthread_attr_setstacksize(&attributes, STACK);
-	if (code == 0)
-		code = pin(&attributes, vcpu->pin);
 	if (code == 0) {
 		/* A thread inherits the mask: all signals are somebody else's but the one. */
 		(void)sigfillset(&mask);
@@ -237,11 +235,12 @@ int vcpu_start(struct machine_vcpu *vcpu, struct error *err)
 		(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	}
 	(void)pthread_attr_destroy(&attributes);
-	if (code && vcpu->pin >= 0)
-		return error_errno(err, code, "start vCPU %u on CPU %d", vcpu->index, vcpu->pin);
 	if (code)
 		return error_errno(err, code, "start vCPU %u", vcpu->index);
 	vcpu->started = true;
+	code = pin(vcpu);
+	if (code)
+		return error_errno(err, code, "run vCPU %u on CPU %d", vcpu->index, vcpu->pin);
 	(void)snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	(void)pthread_setname_np(vcpu->thread, name);
 	return 0;
