@@ -270,5 +270,14 @@ const struct command root_commands[] = {
 	/* For the monitor, and for the shells. */
 	{ .name = "settle", .operands = "CONTAINER LOCK", .max_operands = 2, .run = settle_command },
 	{ .name = "__complete", .operands = "WORD...", .max_operands = -1, .run = complete_command },
+	{
+		.name = "vm",
+		.group = "Engine",
+		.operands = "COMMAND",
+		.summary = "Run kernels in virtual machines, without images",
+		.commands = vm_commands,
+		.details = "Examples:\n"
+			   "  caisson vm boot --kernel vmlinuz --cmdline 'console=ttyS0 panic=-1'",
+	},
 	{ .name = NULL },
 };

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* caisson vm boot: a kernel without image, store or instance. */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "cli/caisson/caisson.h"
+#include "linux/companion.h"
+#include "paradigm/vm/choose.h"
+#include "paradigm/vm/config.h"
+
+struct boot_flags {
+	const char *kernel, *initrd, *command_line, *engine, *machine, *isolation, *hugepages, *counters;
+	uint64_t memory; /* bytes */
+	int64_t vcpus, timeout;
+};
+
+static const struct cli_option boot_options[] = {
+	OPT_STRING("cmdline", 0, "string", struct boot_flags, command_line, "Command line of the kernel"),
+	OPT_VALUE(OPTION_STRING, "counters", 0, "file", "file", struct boot_flags, counters,
+		  "Write what was counted, exits by reason and others, as JSON to a file"),
+	OPT_VALUE(OPTION_STRING, "engine", 0, "string", "auto kvm qemu", struct boot_flags, engine,
+		  "What runs the machine: auto (default), kvm, qemu"),
+	OPT_VALUE(OPTION_STRING, "hugepages", 0, "size", "2M 1G", struct boot_flags, hugepages,
+		  "Take the guest's memory from the host's pool of huge pages: 2M, 1G"),
+	OPT_VALUE(OPTION_STRING, "initrd", 0, "file", "file", struct boot_flags, initrd, "Initial RAM file system"),
+	OPT_VALUE(OPTION_STRING, "isolation", 0, "string", "pv vm", struct boot_flags, isolation,
+		  "What the guest is told: pv (default) that it runs on KVM, vm nothing"),
+	OPT_VALUE(OPTION_STRING, "kernel", 0, "file", "file", struct boot_flags, kernel,
+		  "bzImage, ELF with a PVH entry, vmlinux, or multiboot ELF"),
+	OPT_STRING("machine", 0, "type", struct boot_flags, machine, "Machine type of QEMU"),
+	OPT_SIZE("memory", 'm', "bytes", struct boot_flags, memory, "Memory of the machine (default 512m)"),
+	OPT_INT("timeout", 0, "seconds", struct boot_flags, timeout, "Switch the machine off after that time"),
+	OPT_INT("vcpus", 0, "int", struct boot_flags, vcpus, "Virtual CPUs (default 1)"),
+	{ .name = NULL },
+};
+
+/* The config's numbers and words; -EINVAL with what is wrong. */
+static int take_flags(const struct boot_flags *flags, struct vm_config *config, enum vm_engine_wish *wish,
+		      struct error *err)
+{
+	const char *engine = flags->engine ? flags->engine : "auto", *kind = flags->isolation;
+
+	*config = VM_CONFIG_INIT;
+	if (!flags->kernel)
+		return error_set(err, EINVAL, "which kernel? give one with --kernel");
+	if (strcmp(engine, "auto") != 0 && strcmp(engine, "kvm") != 0 && strcmp(engine, "qemu") != 0)
+		return error_set(err, EINVAL, "invalid --engine \"%s\": must be auto, kvm or qemu", engine);
+	*wish = engine[0] == 'a' ? VM_WISH_AUTO : engine[0] == 'k' ? VM_WISH_KVM : VM_WISH_QEMU;
+	if (kind && strcmp(kind, "pv") != 0 && strcmp(kind, "vm") != 0)
+		return error_set(err, EINVAL, "invalid --isolation \"%s\": must be pv or vm", kind);
+	config->kind = kind && kind[0] == 'v' ? VM_KIND_VM : VM_KIND_PV;
+	if (flags->hugepages && str_to_size(flags->hugepages, &config->hugepages) < 0)
+		return error_set(err, EINVAL, "invalid --hugepages \"%s\": must be 2M or 1G", flags->hugepages);
+	if (flags->vcpus < 0 || flags->vcpus > VM_VCPUS_MAX)
+		return error_set(err, EINVAL, "invalid --vcpus: a machine has 1 to %d", VM_VCPUS_MAX);
+	if (flags->timeout < 0 || flags->timeout > 1000000)
+		return error_set(err, EINVAL, "invalid --timeout: seconds, up to 1000000");
+	config->vcpus = flags->vcpus ? (uint32_t)flags->vcpus : 1;
+	config->memory = flags->memory ? (flags->memory + 4095) & ~UINT64_C(4095) : config->memory;
+	config->boot_seconds = (uint32_t)flags->timeout;
+	config->command_line = flags->command_line ? flags->command_line : "";
+	config->machine = flags->machine;
+	return 0;
+}
+
+/* Descriptors that caisson-vmm inherits: without O_CLOEXEC.  It is this process that executes it. */
+static int open_file(const char *path, int flags, const char *what, struct error *err)
+{
+	int fd = open(path, flags, 0644); /* NOLINT(android-cloexec-open) */
+
+	return fd < 0 ? error_errno(err, errno, "open %s %s", what, path) : fd;
+}
+
+static int open_files(const struct boot_flags *flags, struct vm_config *config, struct error *err)
+{
+	config->kernel = open_file(flags->kernel, O_RDONLY, "kernel", err);
+	if (config->kernel >= 0 && flags->initrd)
+		config->initrd = open_file(flags->initrd, O_RDONLY, "initrd", err);
+	if (config->kernel >= 0 && config->initrd >= -1 && flags->counters)
+		config->counters = open_file(flags->counters, O_WRONLY | O_CREAT | O_TRUNC, "file for counters", err);
+	return config->kernel < 0 || config->initrd < -1 || config->counters < -1 ? -err->code : 0;
+}
+
+static int become_vmm(struct cli *cli, const struct vm_config *config, struct error *err)
+{
+	int fd = memfd_create("config", 0);
+	cleanup_free char *program = NULL;
+	cleanup_str struct str text = STR_INIT;
+	char number[16];
+	int result;
+
+	vm_config_write(config, &text);
+	if (fd < 0 || str_failed(&text))
+		return error_errno(err, fd < 0 ? errno : ENOMEM, "write the machine's configuration");
+	result = file_write_all(fd, text.text, text.length);
+	if (result < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return error_errno(err, result < 0 ? -result : errno, "write the machine's configuration");
+	result = companion_find(program_of(cli)->self, "caisson-vmm", &program, err);
+	if (result < 0)
+		return result;
+	(void)snprintf(number, sizeof(number), "%d", fd);
+	(void)execv(program, (char *[]){ program, (char *)"--config", number, NULL });
+	return error_errno(err, errno, "execute %s", program);
+}
+
+static int boot_command(struct cli *cli, int argc, char **argv)
+{
+	struct boot_flags flags = { .kernel = NULL };
+	struct vm_choice choice;
+	struct vm_config config;
+	enum vm_engine_wish wish = VM_WISH_AUTO;
+	struct error err = ERROR_INIT;
+	char **operands;
+	int count;
+	enum cli_verdict verdict = cli_parse(cli, &flags, argc, argv, &operands, &count);
+
+	if (verdict != CLI_GO)
+		return verdict == CLI_DONE ? 0 : cli->usage_error;
+	if (take_flags(&flags, &config, &wish, &err) < 0 || open_files(&flags, &config, &err) < 0 ||
+	    vm_choose(wish, NULL, -1, &choice, &err) < 0)
+		return program_fail(cli, &err, EXIT_ENGINE);
+	config.engine = choice.engine;
+	config.qemu = choice.qemu;
+	config.kvm = choice.kvm;
+	if (choice.kvm >= 0)
+		(void)fcntl(choice.kvm, F_SETFD, 0);
+	(void)become_vmm(cli, &config, &err);
+	vm_choice_close(&choice);
+	return program_fail(cli, &err, EXIT_ENGINE);
+}
+
+const struct command vm_commands[] = {
+	{ .name = "boot",
+	  .operands = "[OPTIONS]",
+	  .summary = "Run a kernel bare: serial port on stdio, exit status from port 0xf4",
+	  .options = boot_options,
+	  .run = boot_command,
+	  .details = "Ctrl-A x ends the machine. Exit status: (value << 1) | 1 of what was written to the debug-exit\n"
+		     "port, 0 after powering off, 2 after a reset, 4 after a crash, 124 after --timeout, 125 when\n"
+		     "the machine cannot be started.\n"
+		     "\n"
+		     "Examples:\n"
+		     "  caisson vm boot --kernel vmlinuz --initrd initrd.img --cmdline 'console=ttyS0 panic=-1'\n"
+		     "  caisson vm boot --kernel apic.flat --vcpus 2 --timeout 60" },
+	{ .name = NULL },
+};
