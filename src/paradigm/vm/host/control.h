@@ -2,21 +2,28 @@
 /*
  * control - the socket by which commands reach a running VMM.
  *
- * SOCK_SEQPACKET, one request a connection.  A request is one message: a
- * struct control_request and text; descriptors come with it.  Whoever can open
- * the container's directory may connect; the VMM's own namespaces have no way
- * to it.
+ * SOCK_SEQPACKET.  A request is one message: a struct control_message and
+ * text; descriptors come with it.  A text longer than CONTROL_INLINE_MAX is
+ * the content of one more descriptor, and size is 0.  Whoever can open the
+ * container's directory may connect; the VMM's own namespaces have no way to
+ * it.
  *
  *     EXEC       text: JSON of a process as in config.json; descriptors: 0, 1, 2.
  *                Answers: STARTED or FAILED (text), then EXITED with the status.
  *                Meanwhile SIGNAL and RESIZE may follow on the same connection;
  *                closing it leaves the process alone.
+ *     SIGNAL     number; to the connection's process, else to the workload.
+ *     RESIZE     No answer to either.
  *     COUNTERS   answer DONE, text: JSON
  *     STATS      answer DONE, text: JSON of what the guest's agent counts
- *     SNAPSHOT   descriptors: state, memory; answer DONE; the machine stands
- *                still until the connection is closed (disks are copied meanwhile)
- *     BALLOON    number: MiB to take away
- *     STOP       the machine is switched off
+ *     SNAPSHOT   descriptors: state, memory; answer DONE or FAILED; after DONE the
+ *                machine stands still until the connection is closed (disks are
+ *                copied meanwhile)
+ *     BALLOON    number: MiB to take away; answer DONE or FAILED
+ *     STOP       the machine is switched off; answer DONE, then the connection ends
+ *
+ * What is no request, or one that is not due, is answered by FAILED and the end
+ * of the connection.
  */
 #ifndef CAISSON_PARADIGM_VM_HOST_CONTROL_H
 #define CAISSON_PARADIGM_VM_HOST_CONTROL_H
@@ -39,7 +46,7 @@ enum control_kind {
 	CONTROL_FAILED, /* number: errno */
 };
 
-enum { CONTROL_TEXT_MAX = 1 << 20 };
+enum { CONTROL_TEXT_MAX = 1 << 20, CONTROL_INLINE_MAX = 65536, CONTROL_CLIENTS_MAX = 64 };
 
 struct control_message {
 	uint32_t kind;

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "paradigm/vm/config.h"
 #include "paradigm/vm/host/bare.h"
+#include "paradigm/vm/host/supervisor.h"
 
 enum { CONFIG_MAX = 1 << 20 };
 
@@ -44,7 +45,7 @@ static int run(const char *number)
 		dprintf(STDERR_FILENO, "caisson-vmm: configuration: %s\n", err.text);
 	} else {
 		close((int)fd);
-		status = bare_run(&config);
+		status = config.oci < 0 ? bare_run(&config) : supervisor_run(&config);
 	}
 	free(text);
 	arena_free(&arena);
