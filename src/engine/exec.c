@@ -22,6 +22,7 @@
 #include "image/user.h"
 #include "linux/clone.h"
 #include "linux/tty.h"
+#include "paradigm/paradigm.h"
 #include "runtime/runtime.h"
 
 enum { CHUNK = 32768, CONFIG_MAX = 8 << 20 };
@@ -86,13 +87,21 @@ static int open_stdio(struct execution *self, int stdio[3], struct error *err)
 	return 0;
 }
 
-static int resolve_user(const struct execution *self, const char *name, struct image_user *user, struct error *err)
+/* Where the instance sees its files; where that is on a disk that only it can read, the image as it was. */
+static int open_root(const struct execution *self, struct error *err)
 {
 	char path[64];
-	cleanup_close int root = -1;
 
+	if (self->container.paradigm->root_is_disk)
+		return launch_rootfs(self->instance, NULL, err);
 	(void)snprintf(path, sizeof(path), "/proc/%d/root", (int)self->container.pid);
-	root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static int resolve_user(const struct execution *self, const char *name, struct image_user *user, struct error *err)
+{
+	cleanup_close int root = open_root(self, err);
+
 	if (root < 0)
 		return error_errno(err, errno, "cannot look into container %s", instance_name(self->instance));
 	return launch_resolve_user(name, root, user, err);

@@ -10,12 +10,14 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "engine/launch_disk.h"
 #include "engine/mounts.h"
 #include "engine/spec.h"
 #include "engine/state.h"
 #include "engine/volume.h"
 #include "image/snapshot.h"
 #include "image/user.h"
+#include "runtime/paradigms.h"
 
 enum { SMALL_FILE_MAX = 1 << 20, PROFILE_MAX = 4 << 20 };
 
@@ -106,6 +108,22 @@ static int write_files(const struct instance *instance, struct error *err)
 	return ret == 0 ? write_resolv(instance, err) : ret;
 }
 
+const struct paradigm *launch_paradigm(const struct instance *instance)
+{
+	const char *name = document_text(instance->record, "HostConfig.Isolation");
+
+	/* Records have it as docker says it, where "" and "default" are the same. */
+	return paradigm_find(instance->engine->runtime.paradigms,
+			     *name && strcmp(name, "default") != 0 ? name : "container");
+}
+
+static bool has_disk(const struct instance *instance)
+{
+	const struct paradigm *paradigm = launch_paradigm(instance);
+
+	return paradigm && paradigm->root_is_disk;
+}
+
 /* A volatile overlay refuses to be mounted twice; its work directory is scratch. */
 static int renew_work(const struct instance *instance, struct error *err)
 {
@@ -118,6 +136,22 @@ static int renew_work(const struct instance *instance, struct error *err)
 	ret = file_remove_all(instance->dir_fd, "work", err);
 	if (ret == 0 && mkdirat(instance->dir_fd, "work", 0700) < 0)
 		ret = error_errno(err, errno, "cannot renew the work directory");
+	return ret;
+}
+
+/* The disk, and beside it the layers by themselves: users, groups and volumes are looked up in them. */
+static int provide_disk(struct instance *instance, struct image *image, struct error *err)
+{
+	struct image_store *store = &instance->engine->images;
+	struct image_layers layers;
+	int ret = image_layers_open(store, image, &layers, err);
+
+	if (ret < 0)
+		return ret;
+	ret = launch_disk(instance, image, &layers, err);
+	if (ret == 0)
+		ret = image_snapshot_mount(store, &layers, -1, -1, IMAGE_SNAPSHOT_READ_ONLY, 0, err);
+	image_layers_close(&layers);
 	return ret;
 }
 
@@ -147,18 +181,23 @@ static int mount_layers(struct instance *instance, struct image *image, struct e
 	return ret;
 }
 
-static int mount_rootfs(struct instance *instance, struct image *image, struct error *err)
+static int provide_root(struct instance *instance, struct image *image, struct error *err)
+{
+	return has_disk(instance) ? provide_disk(instance, image, err) : mount_layers(instance, image, err);
+}
+
+int launch_rootfs(struct instance *instance, struct image *image, struct error *err)
 {
 	const char *id = document_text(instance->record, "Image");
 	struct image own;
 	int ret;
 
 	if (image)
-		return mount_layers(instance, image, err);
+		return provide_root(instance, image, err);
 	ret = image_open_leased(&instance->engine->images, instance->id, id, &own, err);
 	if (ret < 0)
 		return error_wrap(err, "the image of the instance cannot be opened");
-	ret = mount_layers(instance, &own, err);
+	ret = provide_root(instance, &own, err);
 	image_close(&own);
 	return ret;
 }
@@ -283,13 +322,15 @@ static int build_config(struct instance *instance, const struct launch_options *
 {
 	cleanup_free char *directory = instance_path(instance, "");
 	cleanup_free char *root = path_join(instance->engine->images.root, ENGINE_ROOTFS);
+	cleanup_free char *disk = instance_path(instance, INSTANCE_DISK),
+			  *base = instance_path(instance, INSTANCE_DISK_BASE);
 	cleanup_free char *cgroup = NULL;
 	cleanup_json json_t *seccomp = NULL;
 	cleanup_free gid_t *groups = NULL;
 	const char *name = document_text(instance->record, "Config.User");
 	struct image_user user = { 0 };
 	struct spec_facts facts = { .directory = directory, .rootfs = root, .user = &user };
-	int ret = directory && root && name_cgroup(instance, &cgroup) == 0
+	int ret = directory && root && disk && base && name_cgroup(instance, &cgroup) == 0
 			  ? 0
 			  : error_errno(err, ENOMEM, "cannot describe the instance");
 
@@ -303,6 +344,10 @@ static int build_config(struct instance *instance, const struct launch_options *
 		ret = find_namespaces(instance, &facts.namespaces, err);
 	if (ret == 0)
 		ret = read_seccomp(instance->record, &seccomp, err);
+	if (has_disk(instance)) {
+		facts.disk = disk;
+		facts.disk_base = base;
+	}
 	facts.cgroup = cgroup;
 	facts.extra_groups = groups;
 	facts.init = options->init;
@@ -317,7 +362,7 @@ static int build_config(struct instance *instance, const struct launch_options *
 int launch_bundle(struct instance *instance, const struct launch_options *options, int *rootfs, char **config,
 		  struct error *err)
 {
-	cleanup_close int mount = mount_rootfs(instance, options->image, err);
+	cleanup_close int mount = launch_rootfs(instance, options->image, err);
 	int ret = mount < 0 ? mount : fill_volumes(instance, mount, err);
 
 	if (ret == 0)

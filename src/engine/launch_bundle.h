@@ -16,6 +16,15 @@ int launch_bundle(struct instance *instance, const struct launch_options *option
 		  struct error *err);
 
 /*
+ * The root file system as a detached mount: the one that the instance will run in, or, where that is on a disk, the
+ * image's, read-only, and the disk is there afterwards.  image NULL: the instance's own.  Returns its descriptor.
+ */
+int launch_rootfs(struct instance *instance, struct image *image, struct error *err);
+
+/* What the instance is to be; NULL: this program does not know it. */
+const struct paradigm *launch_paradigm(const struct instance *instance);
+
+/*
  * image_resolve_user(), and whether groups are denied: who maps no ids but its own gives up setgroups(2), see
  * user_namespaces(7).  (One that --group-add asks for is an error there.)
  */

@@ -346,6 +346,26 @@ static json_t *build_linux(const json_t *record, const struct spec_facts *facts,
 	return linux_;
 }
 
+/* config-vm.md, and annotations for what it has no word for: paradigm/vm/settings.h. */
+static void add_machine(json_t *config, const json_t *record, const struct spec_facts *facts)
+{
+	const char *isolation = document_text(record, "HostConfig.Isolation");
+	const char *kernel = document_text(record, "HostConfig.Kernel");
+
+	if (*isolation && strcmp(isolation, "default") != 0 && strcmp(isolation, "container") != 0)
+		(void)json_object_set_new(document_at(config, "annotations"), "run.oci.handler",
+					  json_string(isolation));
+	if (!facts->disk)
+		return;
+	(void)document_set(config, "vm.image", json_pack("{s:s,s:s}", "path", facts->disk, "format", "qcow2"));
+	(void)json_object_set_new(document_at(config, "annotations"), "org.caisson.vm.image.backing",
+				  json_string(facts->disk_base));
+	if (document_int(record, "HostConfig.Vcpus"))
+		(void)document_set(config, "vm.hwConfig.vcpus", json_integer(document_int(record, "HostConfig.Vcpus")));
+	if (*kernel)
+		(void)document_set_text(config, "vm.kernel.path", kernel);
+}
+
 /* Replaces a number in the list of rlimits; fresh memory or NULL. */
 static char *replace_in_rlimits(const char *text, const char *from, const char *to)
 {
@@ -392,14 +412,16 @@ json_t *spec_build(const json_t *record, const struct spec_facts *facts, struct 
 	linux_ = build_linux(record, facts, capabilities, err);
 	if (!linux_)
 		return NULL;
-	config = json_pack("{s:s,s:{s:s,s:b},s:o,s:o,s:O,s:o}", "ociVersion", "1.2.0", "root", "path", facts->rootfs,
+	config = json_pack("{s:s,s:{s:s,s:b},s:o,s:o,s:o,s:o}", "ociVersion", "1.2.0", "root", "path", facts->rootfs,
 			   "readonly", document_bool(record, "HostConfig.ReadonlyRootfs"), "process",
 			   build_process(record, facts, capabilities), "mounts", spec_build_mounts(record, facts),
-			   "annotations", document_at(record, "HostConfig.Annotations"), "linux", linux_);
+			   "annotations", json_deep_copy(document_at(record, "HostConfig.Annotations")), "linux",
+			   linux_);
 	if (!config) {
 		(void)error_errno(err, ENOMEM, "cannot build the specification");
 		return NULL;
 	}
+	add_machine(config, record, facts);
 	if (strcmp(uts, "host") != 0 && !str_starts(uts, "container:")) {
 		(void)document_set_text(config, "hostname", document_text(record, "Config.Hostname"));
 		if (*document_text(record, "Config.Domainname"))

@@ -40,6 +40,8 @@ enum { STORE_PATH_MAX = 160 };
 void store_blob_path(const char *digest, char path[static STORE_PATH_MAX]);
 /* "snapshots/HEX" of a chain id. */
 void store_snapshot_path(const char *chain_id, char path[static STORE_PATH_MAX]);
+/* "disks/HEX" of the same: see disk.h. */
+void store_disk_path(const char *chain_id, char path[static STORE_PATH_MAX]);
 
 /* Opens a blob for reading; -ENOENT.  size may be NULL. */
 int store_blob_open(const struct image_store *store, const char *digest, uint64_t *size, struct error *err);

@@ -59,6 +59,10 @@ static int mark_snapshots(struct marks *marks, const struct oci_image_config *co
 		image_chain_id(&config->diff_ids, i, chain_id);
 		store_snapshot_path(chain_id, path);
 		ret = mark(marks, path, err);
+		if (ret == 0 && i + 1 == config->diff_ids.count) {
+			store_disk_path(chain_id, path);
+			ret = mark(marks, path, err);
+		}
 	}
 	return ret;
 }
@@ -172,6 +176,11 @@ static uint64_t content_size(const struct image_store *store, const char *path, 
 	char chain_id[OCI_DIGEST_MAX];
 	struct stat st;
 
+	/* Sparse; where an instance has a link to it, nothing is given back. */
+	if (str_starts(path, "disks/"))
+		return fstatat(store->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_nlink == 1
+			       ? (uint64_t)st.st_blocks * 512
+			       : 0;
 	if (!str_starts(path, "snapshots/"))
 		return fstatat(store->fd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (uint64_t)st.st_size : 0;
 	if (strlen(name) + 8 > sizeof(chain_id))
@@ -219,7 +228,7 @@ static int sweep(const struct image_store *store, const struct marks *marks, con
 /* Everything that neither the index nor a lease leads to.  The caller holds the content lock exclusively. */
 static int collect_garbage(const struct image_store *store, uint64_t *reclaimed, struct error *err)
 {
-	static const char *const directories[] = { "blobs/sha256", "blobs/sha512", "snapshots" };
+	static const char *const directories[] = { "blobs/sha256", "blobs/sha512", "snapshots", "disks" };
 	struct marks marks = { .count = 0 };
 	struct store_tmp tmp = STORE_TMP_INIT;
 	int ret = store_tmp_make(store, &tmp, err);

@@ -283,6 +283,11 @@ void store_snapshot_path(const char *chain_id, char path[static STORE_PATH_MAX])
 	(void)snprintf(path, STORE_PATH_MAX, "snapshots/%s", chain_id + 7);
 }
 
+void store_disk_path(const char *chain_id, char path[static STORE_PATH_MAX])
+{
+	(void)snprintf(path, STORE_PATH_MAX, "disks/%s", chain_id + 7);
+}
+
 int store_blob_open(const struct image_store *store, const char *digest, uint64_t *size, struct error *err)
 {
 	char path[STORE_PATH_MAX];

@@ -8,6 +8,7 @@
  *     snapshots/CHAIN/fs       layers unpacked, shared by all instances: never written again
  *     snapshots/CHAIN/meta     what unpacking found (sizes, what was skipped)
  *     snapshots/.base          below every image: empty mount points (/proc, /etc/hosts, ...)
+ *     disks/CHAIN              layers as a disk, for machines (disk.h)
  *     instances/ID             the engine's; this room never looks inside
  *     leases/ID                which image the instance ID stands on
  *     tmp/                     unfinished work; each directory is flocked by its owner

@@ -350,7 +350,7 @@ in_box() # [FLAGS...] -- COMMAND...
 @test "--isolation container and auto work, the others say that they come later" {
 	in_box --isolation auto -- echo yes
 	[ "$output" = yes ]
-	for paradigm in sandbox wasm pv vm; do
+	for paradigm in sandbox wasm; do
 		in_box --isolation "$paradigm" -- true
 		[ "$status" -eq 125 ]
 		[[ "$output" == *"comes in a later release"* ]]

@@ -108,7 +108,7 @@ in_bash()
 	[ "$(offers run --network=ho)" = --network=host ]
 	[ "$(offers run --network container: | sort)" = $'container:old\ncontainer:web' ]
 	[ "$(offers run --pid=container:)" = --pid=container:web ]
-	[ "$(offers run --isolation "")" = $'container\nauto' ]
+	[ "$(offers run --isolation "")" = $'container\npv\nvm\nauto' ]
 	[ "$(offers ps --format "")" = $'json\ntable' ]
 	[ "$(offers ps --filter status=r)" = $'status=restarting\nstatus=running' ]
 	[ "$(offers save --format "")" = $'docker-archive\noci-archive' ]

@@ -95,8 +95,15 @@ table()
 		125|run --memory 1k busybox|Minimum memory limit allowed is 512KB
 		125|run --cpus -1 busybox|like 0.5 or 2
 		125|run --network bridge busybox|none (the default), host and container:NAME
-		125|run --isolation vm busybox|use container or auto
-		125|run --isolation xyzzy busybox|known are container and auto
+		125|run --isolation wasm busybox|comes in a later release
+		125|run --isolation xyzzy busybox|known are container, pv, vm, auto
+		125|run --vcpus 2 busybox|say --isolation pv, or vm
+		125|run --isolation pv --vcpus many busybox|expected a number of virtual CPUs
+		125|run --isolation pv --hugepages 4k busybox|known are 2M and 1G
+		125|run --isolation pv --engine xen busybox|known are auto, kvm and qemu
+		125|run --isolation pv --network host busybox|has a kernel of its own and shares no namespace
+		125|run --isolation vm --pid host busybox|has a kernel of its own and shares no namespace
+		125|run --isolation vm --device /dev/null busybox|devices of the host are not given
 		125|run -v here:there busybox|mount path must be absolute
 		125|run --mount type=xyzzy busybox|known are bind, volume and tmpfs
 		125|run --mount type=bind,source=/none/such,target=/x busybox|does not exist

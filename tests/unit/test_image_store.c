@@ -19,6 +19,7 @@
 #include "base/file.h"
 #include "image/content.h"
 #include "image/digest.h"
+#include "image/disk.h"
 #include "image/image.h"
 #include "image/snapshot.h"
 #include "tarball.h"
@@ -689,6 +690,54 @@ static void test_full_disk(void **state)
 	assert_int_equal(status, 0);
 }
 
+/* Links the image's disk to name in the store, and tells what lies behind it. */
+static int link_disk(struct fixture *f, const char *what, const char *name, struct stat *st)
+{
+	struct image_layers layers;
+	struct image image;
+	int ret;
+
+	assert_ok(f, image_open(&f->store, what, &image, &f->err));
+	assert_ok(f, image_layers_open(&f->store, &image, &layers, &f->err));
+	ret = image_disk_link(&f->store, &image, &layers, f->store.fd, name, &f->err);
+	image_layers_close(&layers);
+	image_close(&image);
+	return ret < 0 ? ret : fstatat(f->store.fd, name, st, AT_SYMLINK_NOFOLLOW);
+}
+
+static void test_disk(void **state)
+{
+	struct fixture *f = *state;
+	struct stat first, second;
+	char id[OCI_DIGEST_MAX];
+	int ret;
+
+	assert_ok(f, import_text(f, "one", "same", id));
+	assert_ok(f, import_text(f, "two", "other", id));
+	ret = link_disk(f, "one", "a", &first);
+	if (ret == -EPERM || ret == -ENOENT) {
+		print_message("%s\n", f->err.text);
+		skip(); /* no overlay for this user, or no mke2fs */
+	}
+	assert_ok(f, ret);
+	assert_true((uint64_t)first.st_size == IMAGE_DISK_SIZE && first.st_blocks < (64 << 20) / 512);
+	/* Once. */
+	assert_ok(f, link_disk(f, "one", "b", &second));
+	assert_true(first.st_ino == second.st_ino);
+	assert_ok(f, link_disk(f, "two", "c", &second));
+	assert_true(first.st_ino != second.st_ino);
+	assert_int_equal(link_disk(f, "one", "a", &second), -EEXIST);
+	assert_int_equal(count(f, "disks"), 2);
+	assert_store(f, 2, 6, 2);
+	/* Goes with the image, and not with another one; who has a link keeps what he has. */
+	assert_ok(f, image_remove(&f->store, "two", 0, &f->report, &f->err));
+	assert_int_equal(count(f, "disks"), 1);
+	assert_ok(f, image_remove(&f->store, "one", 0, &f->report, &f->err));
+	assert_int_equal(count(f, "disks"), 0);
+	assert_int_equal(fstatat(f->store.fd, "a", &second, 0), 0);
+	assert_true(first.st_ino == second.st_ino && second.st_nlink == 2);
+}
+
 static void test_not_a_store(void **state)
 {
 	struct fixture *f = *state;
@@ -728,6 +777,7 @@ int main(void)
 		TEST(test_nameless_content),
 		TEST(test_parallel),
 		TEST(test_full_disk),
+		TEST(test_disk),
 		TEST(test_not_a_store),
 	};
 

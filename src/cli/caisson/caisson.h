@@ -93,6 +93,10 @@ int container_flags_open(struct container_flags *flags, struct error *err);
 int container_flags_finish(struct container_flags *flags, char **operands, int count, struct error *err);
 void container_flags_close(struct container_flags *flags);
 
+/* machine_flags.c: the flags about what isolates, and whether they fit together. */
+int machine_flag(void *target, const struct cli_option *option, const char *value, struct error *err);
+int machine_flags_check(const json_t *document, struct error *err);
+
 /* KEY=VALUE lines of an --env-file, appended to list. */
 int read_env_file(const char *path, json_t *list, bool labels, struct error *err);
 /* "-e NAME" takes the caller's value; NULL with err for what is no UTF-8. */

@@ -433,20 +433,6 @@ static int as_network(json_t *document, const struct field *field, const char *v
 		       : as_text(document, field, value, err);
 }
 
-static int as_isolation(json_t *document, const struct field *field, const char *value, struct error *err)
-{
-	static const char *const later[] = { "sandbox", "wasm", "pv", "vm", NULL };
-
-	if (strcmp(value, "auto") == 0 || strcmp(value, "container") == 0 || strcmp(value, "default") == 0)
-		return as_text(document, field, "container", err);
-	for (size_t i = 0; later[i]; i++) {
-		if (strcmp(value, later[i]) == 0)
-			return error_set(err, ENOTSUP,
-					 "the %s paradigm comes in a later release; use container or auto", value);
-	}
-	return error_set(err, EINVAL, "unknown paradigm; known are container and auto");
-}
-
 static int as_host_name(json_t *document, const struct field *field, const char *value, struct error *err)
 {
 	enum { HOST_NAME_LIMIT = 64 };
@@ -552,7 +538,6 @@ static const struct field fields[] = {
 	{ "init", "HostConfig.Init", as_truth },
 	{ "interactive", "Config.OpenStdin", as_truth },
 	{ "ipc", "HostConfig.IpcMode", as_ipc },
-	{ "isolation", "HostConfig.Isolation", as_isolation },
 	{ "label", "Config.Labels", as_pair },
 	{ "log-driver", "HostConfig.LogConfig.Type", as_log_driver },
 	{ "log-opt", "HostConfig.LogConfig.Config", as_log_option },
@@ -613,6 +598,8 @@ static int apply_later(void *target, const struct cli_option *option, const char
 #define FIELD(name, letter, arg, help)		    OPT_CALL(name, letter, arg, NULL, apply_field, help)
 #define FIELD_OF(name, letter, arg, complete, help) OPT_CALL(name, letter, arg, complete, apply_field, help)
 
+#define MACHINE(name, letter, arg, complete, help) OPT_CALL(name, letter, arg, complete, machine_flag, help)
+
 #define COMMON_OPTIONS                                                                                                 \
 	FIELD("add-host", 0, "list", "Add a line to /etc/hosts (name:ip)"),                                            \
 		FIELD("annotation", 0, "map", "Add an annotation for the runtime"),                                    \
@@ -641,6 +628,8 @@ static int apply_later(void *target, const struct cli_option *option, const char
 		FIELD("dns-option", 0, "list", "Option for resolv.conf"),                                              \
 		FIELD("dns-search", 0, "list", "Search domain for resolv.conf"),                                       \
 		FIELD("domainname", 0, "string", "NIS domain name"),                                                   \
+		MACHINE("disk", 0, "list", "file", "Give a machine one more disk (PATH[,format=raw|qcow2][,ro])"),     \
+		MACHINE("engine", 0, "string", "auto kvm qemu", "What runs a machine: auto (default), kvm, qemu"),     \
 		OPT_STRING("entrypoint", 0, "string", struct container_flags, entrypoint,                              \
 			   "Replace the image's entrypoint"),                                                          \
 		FIELD("env", 'e', "list", "Set an environment variable (NAME=VALUE; NAME takes the caller's)"),        \
@@ -648,17 +637,21 @@ static int apply_later(void *target, const struct cli_option *option, const char
 			  "Read environment variables from a file"),                                                   \
 		FIELD("group-add", 0, "list", "Join one more group"),                                                  \
 		FIELD("hostname", 'h', "string", "Host name of the instance"),                                         \
+		MACHINE("hugepages", 0, "string", "2M 1G", "Memory of a machine in huge pages: 2M, 1G"),               \
 		FIELD("init", 0, NULL, "Put an init that forwards signals and reaps processes in front"),              \
 		FIELD("interactive", 'i', NULL, "Keep stdin open even if nobody is attached"),                         \
 		FIELD_OF("ipc", 0, "string", "private host container:instance-running",                                \
 			 "IPC namespace: private (default), host, container:NAME"),                                    \
-		FIELD_OF("isolation", 0, "string", "container auto", "What isolates the instance: container, auto"),   \
+		MACHINE("isolation", 0, "string", "container pv vm auto",                                              \
+			"What isolates the instance: container (default), pv, vm, auto"),                              \
+		MACHINE("kernel", 0, "kernel", "file", "Kernel of a machine: a file, or a name of caisson kernel ls"), \
 		FIELD("label", 'l', "list", "Set a label (NAME=VALUE)"),                                               \
 		OPT_VALUE(OPTION_LIST, "label-file", 0, "list", "file", struct container_flags, label_files,           \
 			  "Read labels from a file"),                                                                  \
 		FIELD_OF("log-driver", 0, "string", "json-file none", "Where output goes: json-file (default), none"), \
 		FIELD_OF("log-opt", 0, "list", "max-size= max-file=", "Option of the log (max-size=10m, max-file=3)"), \
-		FIELD("memory", 'm', "bytes", "Memory limit"),                                                         \
+		MACHINE("machine", 0, "string", "microvm q35 pc", "QEMU's type of a machine"),                         \
+		FIELD("memory", 'm', "bytes", "Memory limit; the memory of a machine"),                                \
 		FIELD("memory-reservation", 0, "bytes", "Memory that is left to it when memory is short"),             \
 		FIELD("memory-swap", 0, "bytes", "Limit of memory and swap together; -1: no limit of swap"),           \
 		FIELD("memory-swappiness", 0, "int", "How readily its memory is swapped, from 0 to 100"),              \
@@ -696,6 +689,8 @@ static int apply_later(void *target, const struct cli_option *option, const char
 		FIELD("user", 'u', "string", "User and group (NAME|UID[:GROUP|GID])"),                                 \
 		FIELD_OF("userns", 0, "string", "host", "User namespace: host (others come later)"),                   \
 		FIELD_OF("uts", 0, "string", "private host", "UTS namespace: private (default), host"),                \
+		MACHINE("vcpu-pin", 0, "string", NULL, "Host CPUs for the virtual CPUs of a machine, like 0-3"),       \
+		MACHINE("vcpus", 0, "int", NULL, "Virtual CPUs of a machine (as --cpus says, or 1)"),                  \
 		FIELD_OF("volume", 'v', "list", "dir volume",                                                          \
 			 "Mount a directory or a volume ([SOURCE:]DESTINATION[:ro])"),                                 \
 		FIELD_OF("workdir", 'w', "string", NULL, "Working directory inside"),                                  \
@@ -812,7 +807,7 @@ static int check_together(const json_t *document, struct error *err)
 	if (*document_text(document, "Config.Hostname") &&
 	    strcmp(document_text(document, "HostConfig.UTSMode"), "host") == 0)
 		return error_set(err, EINVAL, "conflicting options: hostname and the UTS mode");
-	return 0;
+	return machine_flags_check(document, err);
 }
 
 static void set_attached(struct container_flags *flags)

@@ -92,6 +92,8 @@ static unsigned long long new_layers(const struct image_store *store, const stru
 		(void)json_object_set_new(seen, image->chain_ids[i], json_true());
 		(void)snprintf(path, sizeof(path), "snapshots/%s", colon + 1);
 		bytes += tree_bytes(store->fd, path) + image->manifest.layers[i].size;
+		(void)snprintf(path, sizeof(path), "disks/%s", colon + 1);
+		bytes += file_bytes(store->fd, path);
 	}
 	return bytes;
 }

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "engine/launch_disk.h"
 
 enum { DEPTH_MAX = 512, SECTOR = 512 };
 
@@ -37,7 +38,14 @@ unsigned long long tree_bytes(int dirfd, const char *path)
 	return tree_at_depth(dirfd, path, 0);
 }
 
+unsigned long long file_bytes(int dirfd, const char *path)
+{
+	struct stat st;
+
+	return fstatat(dirfd, path, &st, AT_SYMLINK_NOFOLLOW) == 0 ? (unsigned long long)st.st_blocks * SECTOR : 0;
+}
+
 unsigned long long instance_written(const struct instance *instance)
 {
-	return tree_bytes(instance->dir_fd, "diff");
+	return tree_bytes(instance->dir_fd, "diff") + file_bytes(instance->dir_fd, INSTANCE_DISK);
 }
