@@ -35,6 +35,7 @@ struct vmm {
 	struct str bytes;	   /* of INPUT */
 	size_t room;		   /* bytes that the line takes */
 	unsigned int hellos, started, failed, exited, overs, stopped;
+	int holds; /* snapshots that are being taken; -1: there are none */
 	uint32_t status, granted_output;
 	char words[128];
 };
@@ -124,8 +125,17 @@ static void count_nothing(void *context, struct str *out)
 
 static int save_nothing(void *context, int state, int memory, struct error *err)
 {
-	(void)context;
-	return state >= 0 && memory >= 0 ? error_set(err, EOPNOTSUPP, "no snapshots here") : -EINVAL;
+	struct vmm *vmm = context;
+
+	if (vmm->holds < 0)
+		return error_set(err, EOPNOTSUPP, "no snapshots here");
+	vmm->holds++;
+	return state >= 0 && memory >= 0 ? 0 : -EINVAL;
+}
+
+static void go_on(void *context)
+{
+	((struct vmm *)context)->holds--;
 }
 
 static int take_nothing(void *context, uint64_t bytes, struct error *err)
@@ -517,6 +527,7 @@ static int open_server(struct vmm *vmm)
 	const struct server_owner owner = {
 		.counters = count_nothing,
 		.snapshot = save_nothing,
+		.resume = go_on,
 		.balloon = take_nothing,
 		.stop = on_stop,
 		.context = vmm,
@@ -623,9 +634,24 @@ static void test_control_requests(void **state)
 	assert_int_equal(say(vmm, AGENT_STATS, 0, "{\"a\":1}", 7), 0);
 	expect_reply(client, CONTROL_DONE, 0, "{\"a\":1}");
 	other = dial(vmm, listener);
+	vmm->holds = -1;
 	request(vmm, other, (struct control_message){ .kind = CONTROL_SNAPSHOT }, "", (int[]){ 0, 1 }, 2);
 	expect_reply(other, CONTROL_FAILED, EOPNOTSUPP, "no snapshots here");
 	close(other);
+	/* The machine stands still as long as who took the snapshot stays; nobody else can take one meanwhile. */
+	vmm->holds = 0;
+	request(vmm, client, (struct control_message){ .kind = CONTROL_SNAPSHOT }, "", (int[]){ 0, 1 }, 2);
+	expect_reply(client, CONTROL_DONE, 0, "");
+	assert_int_equal(vmm->holds, 1);
+	other = dial(vmm, listener);
+	request(vmm, other, (struct control_message){ .kind = CONTROL_SNAPSHOT }, "", (int[]){ 0, 1 }, 2);
+	expect_reply(other, CONTROL_FAILED, EBUSY, "another snapshot");
+	close(other);
+	assert_int_equal(vmm->holds, 1);
+	close(client);
+	turn(vmm);
+	assert_int_equal(vmm->holds, 0);
+	client = dial(vmm, listener);
 	request(vmm, client, (struct control_message){ .kind = CONTROL_STOP }, "", NULL, 0);
 	expect_reply(client, CONTROL_DONE, 0, "");
 	assert_int_equal(vmm->stopped, 1);

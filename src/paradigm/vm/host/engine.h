@@ -63,8 +63,9 @@ struct engine_ops {
 	int (*balloon)(struct engine *engine, uint64_t bytes, struct error *err);
 	/* The members of a JSON object, without its braces; what the engine itself counts. */
 	void (*counters)(struct engine *engine, struct str *out);
-	/* The machine stands still meanwhile.  NULL: the engine cannot. */
+	/* Afterwards the machine stands still, until resume().  Both NULL: the engine cannot. */
 	int (*snapshot)(struct engine *engine, int state, int memory, struct error *err);
+	void (*resume)(struct engine *engine);
 };
 
 extern const struct engine_ops engine_kvm, engine_qemu;

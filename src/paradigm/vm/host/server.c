@@ -39,6 +39,9 @@ static void drop(struct server_client *client)
 		client->session->context = NULL;
 	client->session = NULL;
 	client->asked_stats = false;
+	if (client->holds)
+		server->owner.resume(server->owner.context);
+	client->holds = false;
 	if (!server->listening && server->listener.fd >= 0)
 		server->listening = loop_add(server->loop, &server->listener, EPOLLIN, NULL) == 0;
 }
@@ -133,11 +136,18 @@ static int do_stats(struct request *request, struct error *err)
 static int do_snapshot(struct request *request, struct error *err)
 {
 	struct server *server = request->client->server;
-	int ret = server->owner.snapshot(server->owner.context, request->fds[0], request->fds[1], err);
+	int ret;
 
-	if (ret == 0)
-		answer(request->client, CONTROL_DONE, 0, NULL, 0);
-	return ret;
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		if (server->clients[i].holds)
+			return error_set(err, EBUSY, "another snapshot of the machine is being taken");
+	}
+	ret = server->owner.snapshot(server->owner.context, request->fds[0], request->fds[1], err);
+	if (ret < 0)
+		return ret;
+	request->client->holds = true;
+	answer(request->client, CONTROL_DONE, 0, NULL, 0);
+	return 0;
 }
 
 static int do_balloon(struct request *request, struct error *err)

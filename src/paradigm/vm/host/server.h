@@ -25,12 +25,14 @@ struct server_client {
 	struct loop_source source; /* its fd is owned; -1: free */
 	struct session *session;   /* that it began, while that lives */
 	bool asked_stats;
+	bool holds; /* the machine stands still until it hangs up */
 };
 
 /* What requests are turned into, besides sessions. */
 struct server_owner {
 	void (*counters)(void *context, struct str *out);
 	int (*snapshot)(void *context, int state, int memory, struct error *err);
+	void (*resume)(void *context); /* after a snapshot */
 	int (*balloon)(void *context, uint64_t bytes, struct error *err);
 	void (*stop)(void *context);
 	void *context;

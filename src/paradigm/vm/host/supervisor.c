@@ -324,6 +324,7 @@ static void control_counters(void *context, struct str *out)
 {
 	struct supervisor *self = context;
 	const struct sessions *sessions = &self->sessions;
+	cleanup_str struct str more = STR_INIT;
 
 	str_printf(out, "{\"engine\":\"%s\",\"isolation\":\"%s\",\"vcpus\":%u,\"memory\":%" PRIu64 ",",
 		   self->engine->ops->name, self->config->kind == VM_KIND_PV ? "pv" : "vm", self->config->vcpus,
@@ -333,8 +334,8 @@ static void control_counters(void *context, struct str *out)
 		   "\"agent\":{\"frames_in\":%" PRIu64 ",\"frames_out\":%" PRIu64 ",\"bytes_in\":%" PRIu64
 		   ",\"bytes_out\":%" PRIu64 "}",
 		   sessions->frames_in, sessions->frames_out, sessions->bytes_in, sessions->bytes_out);
-	self->engine->ops->counters(self->engine, out);
-	str_append(out, "}");
+	self->engine->ops->counters(self->engine, &more);
+	str_printf(out, "%s%s}", more.length ? "," : "", str_text(&more));
 }
 
 static int control_snapshot(void *context, int state, int memory, struct error *err)
@@ -344,6 +345,13 @@ static int control_snapshot(void *context, int state, int memory, struct error *
 	if (!self->engine->ops->snapshot)
 		return error_set(err, EOPNOTSUPP, "machines that %s runs cannot be saved", self->engine->ops->name);
 	return self->engine->ops->snapshot(self->engine, state, memory, err);
+}
+
+static void control_resume(void *context)
+{
+	struct supervisor *self = context;
+
+	self->engine->ops->resume(self->engine);
 }
 
 static int control_balloon(void *context, uint64_t bytes, struct error *err)
@@ -479,6 +487,7 @@ static int open_all(struct supervisor *self, struct error *err)
 	const struct server_owner control = {
 		.counters = control_counters,
 		.snapshot = control_snapshot,
+		.resume = control_resume,
 		.balloon = control_balloon,
 		.stop = control_stop,
 		.context = self,
