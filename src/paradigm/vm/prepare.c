@@ -19,6 +19,7 @@
 #include "linux/companion.h"
 #include "paradigm/vm/choose.h"
 #include "paradigm/vm/host/control.h"
+#include "paradigm/vm/kernel.h"
 
 enum {
 	BOOT_SECONDS = 120, /* a guest that has not spoken by then never will, even where it is translated */
@@ -82,18 +83,56 @@ static int open_file(struct vm_plan *plan, const char *path, const char *what, s
 	return vm_keep(plan, fd, err);
 }
 
+static int open_init(struct vm_plan *plan, struct error *err)
+{
+	cleanup_free char *path = NULL;
+	int ret = companion_find(plan->setup->self, "caisson-init", &path, err), fd;
+
+	if (ret < 0)
+		return ret;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? error_errno(err, errno, "cannot open %s", path) : fd;
+}
+
+/*
+ * Of the store, by its directory, or the default one.  A file has everything built in that it needs to begin with, or
+ * brings its initramfs.
+ */
+static int find_kernel(struct vm_plan *plan, int init, struct kernel_found *found, struct error *err)
+{
+	const struct vm_settings *settings = &plan->settings;
+	struct stat st;
+
+	if (!settings->kernel)
+		return kernel_find(NULL, NULL, plan->config.kind, init, found, err);
+	if (stat(settings->kernel, &st) == 0 && S_ISDIR(st.st_mode))
+		return kernel_open(settings->kernel, plan->config.kind, init, found, err);
+	if (!settings->initrd)
+		found->initrd = kernel_make_initrd(-1, plan->config.kind, init, err);
+	return found->initrd < 0 && !settings->initrd ? found->initrd : 0;
+}
+
 static int open_kernel(struct vm_plan *plan, struct error *err)
 {
 	const struct vm_settings *settings = &plan->settings;
+	struct vm_config *config = &plan->config;
+	struct kernel_found found = { .kernel = -1, .initrd = -1 };
+	cleanup_close int init = open_init(plan, err);
+	int ret = init < 0 ? init : find_kernel(plan, init, &found, err);
 
-	if (!settings->kernel)
-		return error_set(err, ENOENT, "there is no guest kernel; vm.kernel.path of config.json names one");
-	plan->config.kernel = open_file(plan, settings->kernel, "kernel", err);
-	if (plan->config.kernel < 0)
-		return plan->config.kernel;
+	if (ret < 0)
+		return ret;
+	if (found.initrd >= 0 && settings->initrd)
+		close(found.initrd);
+	else if (found.initrd >= 0)
+		config->initrd = vm_keep(plan, found.initrd, err);
 	if (settings->initrd)
-		plan->config.initrd = open_file(plan, settings->initrd, "initramfs", err);
-	return settings->initrd && plan->config.initrd < 0 ? plan->config.initrd : 0;
+		config->initrd = open_file(plan, settings->initrd, "initramfs", err);
+	config->kernel = found.kernel >= 0 ? vm_keep(plan, found.kernel, err)
+					   : open_file(plan, settings->kernel, "kernel", err);
+	if (config->kernel < 0)
+		return config->kernel;
+	return config->initrd < 0 ? config->initrd : 0;
 }
 
 static int write_command_line(struct vm_plan *plan, struct error *err)

@@ -40,7 +40,7 @@ struct vm_disk_setting {
 struct vm_settings {
 	enum vm_engine_wish engine;
 	const char *machine, *qemu;    /* NULL: ours to choose */
-	const char *kernel, *initrd;   /* NULL: the store's */
+	const char *kernel, *initrd;   /* NULL: the store's; kernel may be a directory of it: kernel.h */
 	struct oci_strings parameters; /* of the kernel */
 	uint64_t memory;	       /* bytes, a multiple of 2 MiB */
 	bool limited;		       /* the memory was said to be no more */
