@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "linux/clone.h"
 #include "linux/companion.h"
+#include "linux/mount.h"
 #include "paradigm/vm/choose.h"
 #include "paradigm/vm/host/control.h"
 #include "paradigm/vm/kernel.h"
@@ -181,6 +182,7 @@ static int open_text(struct vm_plan *plan, const char *name, const char *text, s
 	return vm_keep(plan, take_fd(&fd), err);
 }
 
+/* On a read-only mount of its own: QEMU, which has a /proc, could otherwise write to what process 1 runs. */
 static int open_program(struct vm_plan *plan, struct error *err)
 {
 	cleanup_free char *path = NULL;
@@ -188,7 +190,13 @@ static int open_program(struct vm_plan *plan, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	fd = open(path, O_PATH | O_CLOEXEC);
+	fd = mount_clone(AT_FDCWD, path, false, 0, NULL);
+	if (fd >= 0 && mount_set_attributes(fd, "", MOUNT_ATTR_RDONLY, 0, false, err) < 0) {
+		close(fd);
+		return -err->code;
+	}
+	if (fd < 0)
+		fd = open(path, O_PATH | O_CLOEXEC);
 	return fd < 0 ? error_errno(err, errno, "cannot open %s", path) : vm_keep(plan, fd, err);
 }
 

@@ -102,6 +102,7 @@ static int make_image(struct vm_plan *plan, struct vm_disk *disk, struct error *
 					 ? openat(setup->rootfs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 					 : open(setup->rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_close int fd = -1;
+	char path[FILE_FD_PATH_MAX];
 	int ret;
 
 	if (root < 0)
@@ -110,7 +111,15 @@ static int make_image(struct vm_plan *plan, struct vm_disk *disk, struct error *
 	if (fd < 0)
 		return fd;
 	ret = ext4_make(root, fd, ROOT_SIZE, err);
-	if (ret == 0)
+	if (ret == 0 && disk->read_only) {
+		/* Who is not to write gets a descriptor that cannot. */
+		ret = open(file_fd_path(fd, path), O_RDONLY | O_CLOEXEC);
+		if (ret < 0)
+			return error_errno(err, errno, "cannot open the disk of the root file system");
+		close(fd);
+		fd = ret;
+	}
+	if (ret >= 0)
 		ret = vm_keep(plan, take_fd(&fd), err);
 	if (ret < 0)
 		return ret;

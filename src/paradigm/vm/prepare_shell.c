@@ -21,6 +21,7 @@ enum {
 };
 
 static const char *const words_bind[] = { "bind", "ro", "nosuid", "nodev", "copy-symlink", NULL };
+static const char *const words_proc[] = { "nosuid", "noexec", "nodev", "ro", NULL };
 static const char *const words_pts[] = { "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", NULL };
 
 static void set_options(struct oci_mount *mount, const char *const *words)
@@ -68,6 +69,10 @@ static int set_mounts(struct vm_plan *plan, struct error *err)
 	if (!spec->mounts)
 		return error_errno(err, ENOMEM, "cannot furnish the shell");
 	if (plan->config.engine == VM_ENGINE_QEMU) {
+		/* QEMU opens a kernel by a path, which for a descriptor is one of /proc. */
+		spec->mounts[spec->mounts_count] =
+			(struct oci_mount){ .destination = "/proc", .type = "proc", .source = "proc" };
+		set_options(&spec->mounts[spec->mounts_count++], words_proc);
 		for (size_t i = 0; i < sizeof(host) / sizeof(*host); i++)
 			add_host(spec, host[i]);
 		if (add_place_of(spec, plan->config.qemu) < 0)
