@@ -133,12 +133,16 @@ int vm_open_disks(struct vm_plan *plan, struct error *err)
 	struct vm_disk *root = &plan->config.disks[plan->config.disks_count++];
 	int ret;
 
-	root->read_only = plan->spec->root.readonly;
+	/* No ATA disk is read-only.  The guest keeps its word in both kinds: it mounts the root so. */
+	root->read_only = plan->spec->root.readonly && plan->config.kind == VM_KIND_PV;
 	ret = plan->settings.image ? open_image(plan, root, err) : make_image(plan, root, err);
 	for (size_t i = 0; ret == 0 && i < plan->settings.disks_count; i++) {
 		const struct vm_disk_setting *setting = &plan->settings.disks[i];
 		struct vm_disk *disk = &plan->config.disks[plan->config.disks_count++];
 
+		if (setting->read_only && plan->config.kind == VM_KIND_VM)
+			return error_set(err, ENOTSUP, "the disk %s cannot be read-only: no ATA disk is; use pv",
+					 setting->path);
 		disk->read_only = setting->read_only;
 		ret = add(plan, disk, setting->path, setting->format, setting->read_only, err);
 		if (ret == 0)

@@ -70,8 +70,9 @@ static int set_mounts(struct vm_plan *plan, struct error *err)
 		return error_errno(err, ENOMEM, "cannot furnish the shell");
 	if (plan->config.engine == VM_ENGINE_QEMU) {
 		/* QEMU opens a kernel by a path, which for a descriptor is one of /proc. */
-		spec->mounts[spec->mounts_count] =
-			(struct oci_mount){ .destination = "/proc", .type = "proc", .source = "proc" };
+		spec->mounts[spec->mounts_count] = (struct oci_mount){ .destination = "/proc",
+								       .type = "proc",
+								       .source = "proc" };
 		set_options(&spec->mounts[spec->mounts_count++], words_proc);
 		for (size_t i = 0; i < sizeof(host) / sizeof(*host); i++)
 			add_host(spec, host[i]);
