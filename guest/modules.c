@@ -3,6 +3,7 @@
  * The kernel's modules, in the order of the initramfs's list: see boot.h.
  * Nothing is resolved here; whoever wrote the list knew what needs what.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,17 +16,18 @@
 #include "base/str.h"
 #include "guest/boot.h"
 
-enum { LIST_MAX = 65536, NAME_MAX_SIZE = 64 };
+enum { LIST_MAX = 65536, NAME_MAX_SIZE = 64, SMALL_FILE_MAX = 4096 };
 
 static bool is_word(const char *word, size_t length, const char *wanted)
 {
 	return wanted && strlen(wanted) == length && strncmp(word, wanted, length) == 0;
 }
 
-bool boot_module_wanted(const char *line, const char *kind, const char *word, char name[static 64])
+bool boot_module_wanted(const char *line, const char *kind, const char *word, bool (*has)(const char *word),
+			char name[static 64])
 {
 	size_t length = strcspn(line, " \t\n");
-	bool kinds = false, right_kind = false, right_moment = !word;
+	bool kinds = false, right_kind = false, right_moment = !word, lacks = false;
 
 	if (length == 0 || length >= NAME_MAX_SIZE || *line == '#')
 		return false;
@@ -38,9 +40,44 @@ bool boot_module_wanted(const char *line, const char *kind, const char *word, ch
 			right_kind |= is_word(line, length, kind);
 		} else if (is_word(line, length, "share") || is_word(line, length, "late")) {
 			right_moment = is_word(line, length, word);
+		} else if (is_word(line, length, "pci")) {
+			lacks |= !has("pci");
+		} else if (is_word(line, length, "net")) {
+			lacks |= !has("net");
 		}
 	}
-	return right_moment && (!kinds || right_kind);
+	return right_moment && (!kinds || right_kind) && !lacks;
+}
+
+/* Whether a device of that bus has an attribute that begins so. */
+static bool has_device(const char *bus, const char *attribute, const char *value)
+{
+	cleanup_closedir DIR *devices = opendir(bus);
+	const struct dirent *device;
+
+	while (devices && (device = readdir(devices))) {
+		char path[sizeof(device->d_name) + 16];
+		cleanup_free char *text = NULL;
+
+		if (*device->d_name == '.')
+			continue;
+		if (!attribute)
+			return true;
+		(void)snprintf(path, sizeof(path), "%s/%s", device->d_name, attribute);
+		if (file_read(dirfd(devices), path, SMALL_FILE_MAX, &text, NULL, NULL) == 0 && str_starts(text, value))
+			return true;
+	}
+	return false;
+}
+
+/* What would be loaded for nothing. */
+static bool machine_has(const char *word)
+{
+	static const char pci[] = "/sys/bus/pci/devices", virtio[] = "/sys/bus/virtio/devices";
+
+	if (strcmp(word, "pci") == 0)
+		return has_device(pci, NULL, NULL);
+	return has_device(virtio, "device", "0x0001") || has_device(pci, "class", "0x02");
 }
 
 static void load(struct boot *boot, const char *name)
@@ -79,7 +116,7 @@ int boot_load_modules(struct boot *boot, const char *word, void (*loaded)(void *
 	for (const char *line = list; *line; line += strcspn(line, "\n"), line += *line == '\n') {
 		char name[NAME_MAX_SIZE];
 
-		if (!boot_module_wanted(line, kind, word, name))
+		if (!boot_module_wanted(line, kind, word, machine_has, name))
 			continue;
 		load(boot, name);
 		if (loaded)

@@ -64,10 +64,18 @@ static const struct module_line {
 	{ "rng.ko pv late", "pv", "late", "rng.ko" },
 	{ "rng.ko pv late", "vm", "late", NULL },
 	{ "rng.ko\tlate  pv", "pv", "late", "rng.ko" },
+	{ "virtio_net.ko pv net", "pv", NULL, "virtio_net.ko" },
+	{ "virtio_pci.ko pci", "pv", NULL, NULL },
+	{ "e1000.ko net pci", "vm", NULL, NULL },
 	{ "", "pv", NULL, NULL },
 	{ "# pv", "pv", NULL, NULL },
 	{ "a-name-that-is-longer-than-any-module-of-any-kernel-will-ever-be-we-think.ko", "pv", NULL, NULL },
 };
+
+static bool has_net(const char *word)
+{
+	return strcmp(word, "net") == 0;
+}
 
 static void test_modules(void **state)
 {
@@ -75,7 +83,7 @@ static void test_modules(void **state)
 	for (size_t i = 0; i < sizeof(module_lines) / sizeof(*module_lines); i++) {
 		const struct module_line *line = &module_lines[i];
 		char name[64];
-		bool wanted = boot_module_wanted(line->line, line->kind, line->word, name);
+		bool wanted = boot_module_wanted(line->line, line->kind, line->word, has_net, name);
 
 		if (wanted != (line->name != NULL) || (wanted && strcmp(name, line->name) != 0))
 			fail_msg("%s (%s, %s): %s", line->line, line->kind, line->word ? line->word : "-",

@@ -115,7 +115,7 @@ static int tear_down(void **state)
 static void hear_frame(struct scene *scene, const struct agent_frame *frame)
 {
 	bool errors = frame->kind == AGENT_ERRORS || frame->kind == AGENT_ERRORS_END;
-	uint32_t stream, count;
+	uint32_t stream = 0, count = 0;
 
 	if (frame->kind == AGENT_OUTPUT || frame->kind == AGENT_ERRORS) {
 		assert_false(scene->ended[errors]);
