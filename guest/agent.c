@@ -256,7 +256,8 @@ static void time_passed(struct agent *agent)
 	}
 	if (agent->late_at && now >= agent->late_at) {
 		agent->late_at = 0;
-		(void)boot_load_modules(&agent->boot, "late", NULL, NULL, NULL);
+		if (!agent->sealed)
+			(void)boot_load_modules(&agent->boot, "late", NULL, NULL, NULL);
 	}
 	for (size_t i = 0; i < AGENT_SESSIONS_MAX; i++) {
 		if (agent->sessions[i].pid && session_timeout(&agent->sessions[i]) == 0)

@@ -28,7 +28,7 @@ struct agent {
 	struct session sessions[AGENT_SESSIONS_MAX];
 	bool configured; /* CONFIG has come */
 	bool sealed;	 /* EXIT of the workload is said, or FAILED: nothing is left but to be switched off */
-	bool has_shares, has_late;
+	bool has_shares; /* their modules are loaded */
 	int64_t late_at, ending_by, off_at; /* ms of the monotonic clock; 0: not set */
 };
 
