@@ -21,15 +21,14 @@ int machine_edges(const struct machine *machine, unsigned line, struct error *er
 	return result < 0 ? result : take_fd(&event);
 }
 
-static void set_level(void *context, unsigned line, bool level)
+void machine_set_level(void *context, unsigned line, bool level)
 {
 	const struct machine *machine = context;
 
 	(void)kvm_irq_line(machine->vm, line, level);
 }
 
-/* Takes the device over, whatever comes. */
-static int own(struct machine *machine, struct device *device, struct error *err)
+int machine_own(struct machine *machine, struct device *device, struct error *err)
 {
 	if (!device)
 		return error_errno(err, ENOMEM, "make a device");
@@ -41,15 +40,15 @@ static int own(struct machine *machine, struct device *device, struct error *err
 	return 0;
 }
 
-static int own_at(struct machine *machine, struct device *device, enum bus_kind kind, uint64_t base, uint64_t size,
-		  struct error *err)
+int machine_own_at(struct machine *machine, struct device *device, enum bus_kind kind, uint64_t base, uint64_t size,
+		   struct error *err)
 {
-	int result = own(machine, device, err);
+	int result = machine_own(machine, device, err);
 
 	return result < 0 ? result : bus_add(&machine->bus, kind, base, size, device, 0, err);
 }
 
-static void room(void *context)
+void machine_room(void *context)
 {
 	const struct machine *machine = context;
 	const uint64_t one = 1;
@@ -67,31 +66,31 @@ static int add_serial(struct machine *machine, const struct machine_channel *cha
 	if (edges < 0)
 		return edges;
 	options.interrupt = (struct interrupt){ .fd = edges };
-	options.room = room;
+	options.room = machine_room;
 	options.room_context = machine;
 	*serial = serial_make(&options);
-	return own_at(machine, *serial ? &(*serial)->device : NULL, BUS_PORTS, ports, LAYOUT_COM_SIZE, err);
+	return machine_own_at(machine, *serial ? &(*serial)->device : NULL, BUS_PORTS, ports, LAYOUT_COM_SIZE, err);
 }
 
 static int add_power(struct machine *machine, struct error *err)
 {
 	const struct power power = { .event = machine_power, .context = machine };
-	const struct interrupt sci = { .fd = -1, .set = set_level, .context = machine, .line = LAYOUT_IRQ_SCI };
+	const struct interrupt sci = { .fd = -1, .set = machine_set_level, .context = machine, .line = LAYOUT_IRQ_SCI };
 	struct device *i8042;
 	int result;
 
 	machine->pm = pm_make(&power, &sci);
-	result = own_at(machine, machine->pm, BUS_PORTS, LAYOUT_PM, LAYOUT_PM_SIZE, err);
+	result = machine_own_at(machine, machine->pm, BUS_PORTS, LAYOUT_PM, LAYOUT_PM_SIZE, err);
 	if (result < 0)
 		return result;
 	i8042 = i8042_make(&power);
-	result = own_at(machine, i8042, BUS_PORTS, LAYOUT_I8042_DATA, 1, err);
+	result = machine_own_at(machine, i8042, BUS_PORTS, LAYOUT_I8042_DATA, 1, err);
 	if (result == 0)
 		result = bus_add(&machine->bus, BUS_PORTS, LAYOUT_I8042_COMMAND, 1, i8042, 1, err);
 	/* A guest with an agent has other ways to tell how it fared. */
 	if (result == 0 && machine->bare)
-		result = own_at(machine, debug_exit_make(&power), BUS_PORTS, LAYOUT_DEBUG_EXIT, LAYOUT_DEBUG_EXIT_SIZE,
-				err);
+		result = machine_own_at(machine, debug_exit_make(&power), BUS_PORTS, LAYOUT_DEBUG_EXIT,
+					LAYOUT_DEBUG_EXIT_SIZE, err);
 	return result;
 }
 
@@ -103,6 +102,11 @@ int machine_add_devices(struct machine *machine, const struct machine_options *o
 		result = add_serial(machine, &options->agent, LAYOUT_COM2, LAYOUT_IRQ_COM2, &machine->serial_agent,
 				    err);
 	if (result == 0)
-		result = own_at(machine, cmos_make(NULL), BUS_PORTS, LAYOUT_CMOS, LAYOUT_CMOS_SIZE, err);
-	return result < 0 ? result : add_power(machine, err);
+		result = machine_own_at(machine, cmos_make(NULL), BUS_PORTS, LAYOUT_CMOS, LAYOUT_CMOS_SIZE, err);
+	if (result == 0)
+		result = add_power(machine, err);
+	if (result < 0)
+		return result;
+	return machine->kind == VM_KIND_PV ? machine_add_virtio(machine, options, err)
+					   : machine_add_pci(machine, options, err);
 }

@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "paradigm/vm/machine/acpi.h"
 #include "paradigm/vm/machine/arch.h"
 #include "paradigm/vm/machine/layout.h"
 #include "paradigm/vm/machine/private.h"
@@ -155,9 +156,14 @@ static int boot(struct machine *machine, const struct vm_config *config, struct 
 	const struct boot_image image = { .kernel = config->kernel,
 					  .initrd = config->initrd,
 					  .command_line = config->command_line ? config->command_line : "" };
+	const struct acpi_facts facts = {
+		.kind = config->kind, .vcpus = config->vcpus, .virtio = machine->windows, .com2 = machine->serial_agent
+	};
 	struct boot_state state;
-	int result = boot_load(&image, &machine->memory, 0, &state, err);
+	int result = boot_load(&image, &machine->memory, LAYOUT_ACPI, &state, err);
 
+	if (result == 0)
+		result = acpi_write(&machine->memory, &facts, err);
 	return result < 0 ? result : arch_vcpu_enter(&machine->vcpus[0], &state, err);
 }
 
@@ -190,6 +196,8 @@ static int make(struct machine *machine, const struct machine_options *options, 
 	if (result == 0)
 		result = make_vcpus(machine, config, err);
 	if (result == 0)
+		result = io_open(machine, err);
+	if (result == 0)
 		result = machine_add_devices(machine, options, err);
 	if (result < 0)
 		return result;
@@ -211,6 +219,7 @@ int machine_make(const struct machine_options *options, struct machine **made, s
 	machine->kind = config->kind;
 	machine->vcpus_wanted = config->vcpus;
 	machine->bare = config->oci < 0;
+	machine->agent = options->agent;
 	machine->kvm = config->kvm;
 	machine->vm = machine->stats = machine->end_event = machine->room.fd = -1;
 	machine->memory.fd = -1;
@@ -226,10 +235,22 @@ int machine_make(const struct machine_options *options, struct machine **made, s
 	return 0;
 }
 
+static void resume_devices(struct machine *machine)
+{
+	for (size_t i = 0; i < machine->devices_count; i++)
+		if (machine->devices[i]->ops->resume)
+			machine->devices[i]->ops->resume(machine->devices[i]);
+}
+
 int machine_start(struct machine *machine, struct error *err)
 {
-	int result = 0;
+	int result = io_start(machine, err);
 
+	if (result < 0)
+		return result;
+	if (machine->restored)
+		resume_devices(machine);
+	machine->restored = false;
 	/* Held meanwhile: who ends the machine must know of each thread that there is. */
 	(void)pthread_mutex_lock(&machine->lock);
 	if (machine->end == MACHINE_RUNS)
@@ -261,6 +282,7 @@ void machine_free(struct machine *machine)
 	if (!machine)
 		return;
 	join(machine);
+	io_stop(machine);
 	while (machine->devices_count > 0) {
 		struct device *device = machine->devices[--machine->devices_count];
 
@@ -271,6 +293,7 @@ void machine_free(struct machine *machine)
 		kvm_vcpu_close(&machine->vcpus[i].kvm);
 	}
 	free(machine->vcpus);
+	io_close(machine);
 	close_fd(machine->stats);
 	close_fd(machine->vm);
 	guest_memory_free(&machine->memory);
@@ -289,15 +312,17 @@ size_t machine_console_input(struct machine *machine, const void *bytes, size_t 
 	return serial_input(machine->console, bytes, count);
 }
 
-size_t machine_agent_input(struct machine *machine, const void *bytes, size_t count)
-{
-	return machine->serial_agent ? serial_input(machine->serial_agent, bytes, count) : 0;
-}
-
 void machine_on_room(struct machine *machine, void (*room)(void *context), void *context)
 {
 	machine->on_room_context = context;
 	machine->on_room = room;
+}
+
+void machine_quiesce(struct machine *machine)
+{
+	for (size_t i = 0; i < machine->devices_count; i++)
+		if (machine->devices[i]->ops->quiesce)
+			machine->devices[i]->ops->quiesce(machine->devices[i]);
 }
 
 int machine_pause(struct machine *machine, struct error *err)
@@ -313,17 +338,13 @@ int machine_pause(struct machine *machine, struct error *err)
 	(void)pthread_mutex_unlock(&machine->lock);
 	if (ended)
 		return error_set(err, ESRCH, "the machine has ended: %s", machine->end_reason);
-	for (size_t i = 0; i < machine->devices_count; i++)
-		if (machine->devices[i]->ops->quiesce)
-			machine->devices[i]->ops->quiesce(machine->devices[i]);
+	machine_quiesce(machine);
 	return 0;
 }
 
 int machine_resume(struct machine *machine, struct error *err)
 {
-	for (size_t i = 0; i < machine->devices_count; i++)
-		if (machine->devices[i]->ops->resume)
-			machine->devices[i]->ops->resume(machine->devices[i]);
+	resume_devices(machine);
 	/* So that the guest's watchdogs see no lockup; without a clock of KVM's, it sees one. */
 	for (unsigned i = 0; i < machine->vcpus_count; i++)
 		(void)kvm_clock_stopped(&machine->vcpus[i].kvm);

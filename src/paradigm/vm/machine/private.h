@@ -71,8 +71,16 @@ struct machine {
 	struct device *devices[MACHINE_DEVICES_MAX]; /* owned, in the order of snapshots */
 	size_t devices_count;
 	struct serial *console, *serial_agent;
-	struct device *pm;
+	struct device *pm, *virtio_agent, *balloon; /* NULL: it has none */
+	unsigned windows;			    /* of virtio, in use */
+	bool restored;				    /* devices stand still since they were restored */
+	struct {
+		struct loop loop; /* of disks and network cards */
+		pthread_t thread;
+		bool open, started;
+	} io;
 
+	struct machine_channel agent;
 	struct loop *loop; /* the owner's */
 	struct loop_source room;
 	void (*on_room)(void *context);
@@ -82,6 +90,8 @@ struct machine {
 /* machine.c: the first reason counts.  Any thread, any lock but the machine's. */
 void machine_finish(struct machine *machine, enum machine_end end, unsigned code, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
+/* All devices stand still until machine_resume(), or machine_start(). */
+void machine_quiesce(struct machine *machine);
 /* struct power's function, whose context is the machine. */
 void machine_power(void *context, enum power_event event, uint32_t code);
 
@@ -89,6 +99,26 @@ void machine_power(void *context, enum power_event event, uint32_t code);
 int machine_add_devices(struct machine *machine, const struct machine_options *options, struct error *err);
 /* Makes an eventfd whose writes are edges of line; the caller's. */
 int machine_edges(const struct machine *machine, unsigned line, struct error *err);
+/* For struct interrupt's set, with the machine as context. */
+void machine_set_level(void *context, unsigned line, bool level);
+/* For devices that have room for input again, with the machine as context: tells the owner, on his loop. */
+void machine_room(void *context);
+/* Takes a device over, whatever comes (NULL: -ENOMEM), and puts its range 0 on the bus. */
+int machine_own(struct machine *machine, struct device *device, struct error *err);
+int machine_own_at(struct machine *machine, struct device *device, enum bus_kind kind, uint64_t base, uint64_t size,
+		   struct error *err);
+
+/* virtio.c, pci.c */
+int machine_add_virtio(struct machine *machine, const struct machine_options *options, struct error *err);
+int machine_add_pci(struct machine *machine, const struct machine_options *options, struct error *err);
+/* "02:..." */
+int machine_mac(const char *text, uint8_t mac[static 6], struct error *err);
+
+/* io.c: the thread runs from start to stop; the loop is there from open to close. */
+int io_open(struct machine *machine, struct error *err);
+int io_start(struct machine *machine, struct error *err);
+void io_stop(struct machine *machine);
+void io_close(struct machine *machine);
 
 /* vcpu.c */
 int vcpu_start(struct machine_vcpu *vcpu, struct error *err);

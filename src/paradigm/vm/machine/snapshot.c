@@ -117,8 +117,11 @@ int machine_restore(struct machine *machine, int state, struct error *err)
 	result = check_machine(machine, &reader, err);
 	if (result == 0)
 		result = arch_restore(machine, &reader, err);
-	if (result == 0)
+	if (result == 0) {
+		machine_quiesce(machine);
+		machine->restored = true;
 		result = restore_devices(machine, &reader, err);
+	}
 	if (result == 0 && reader.next != reader.limit)
 		return error_set(err, EINVAL, "the snapshot has %td bytes more than the machine has devices",
 				 reader.limit - reader.next);

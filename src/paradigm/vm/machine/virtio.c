@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The paravirtual devices of a machine, each in its window. */
+#include <errno.h>
+#include <linux/virtio_mmio.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "linux/tun.h"
+#include "paradigm/vm/machine/layout.h"
+#include "paradigm/vm/machine/private.h"
+#include "paradigm/vm/virtio/balloon.h"
+#include "paradigm/vm/virtio/console.h"
+#include "paradigm/vm/virtio/net.h"
+#include "paradigm/vm/virtio/rng.h"
+#include "paradigm/vm/virtio/virtio.h"
+
+/* Its window, its line, and its queues' doorbells: a driver's kick wakes the loop without a way through here. */
+static int connect_device(struct machine *machine, struct device *device, struct error *err)
+{
+	struct virtio *virtio = (struct virtio *)(void *)device;
+	unsigned window = machine->windows++;
+	uint64_t base = layout_virtio_base(window);
+	int result = machine_own_at(machine, device, BUS_MEMORY, base, LAYOUT_VIRTIO_SIZE, err);
+
+	if (result == 0 && window >= LAYOUT_VIRTIO_MAX)
+		return error_set(err, ENOSPC, "a machine with more than %d virtio devices", LAYOUT_VIRTIO_MAX);
+	if (result < 0)
+		return result;
+	result = machine_edges(machine, layout_virtio_irq(window), err);
+	if (result < 0)
+		return result;
+	virtio->interrupt.fd = result;
+	result = 0;
+	for (unsigned i = 0; result == 0 && i < virtio->queues_count; i++)
+		result = kvm_ioeventfd_add(machine->vm,
+					   &(struct kvm_doorbell){ .eventfd = virtio->notifiers[i].source.fd,
+								   .address = base + VIRTIO_MMIO_QUEUE_NOTIFY,
+								   .size = 4,
+								   .match = true,
+								   .value = i },
+					   err);
+	return result;
+}
+
+static void take_output(void *context, const void *bytes, size_t count)
+{
+	const struct machine *machine = context;
+
+	machine->agent.output(machine->agent.context, bytes, count);
+}
+
+static int add_console(struct machine *machine, struct error *err)
+{
+	const struct virtio_console_options console = { .output = take_output,
+							.room = machine_room,
+							.context = machine };
+	int result = virtio_console_make(&console, &machine->memory, machine->loop, &machine->virtio_agent, err);
+
+	return result < 0 ? result : connect_device(machine, machine->virtio_agent, err);
+}
+
+int machine_mac(const char *text, uint8_t mac[static 6], struct error *err)
+{
+	unsigned bytes[6];
+	char end;
+
+	if (!text || strlen(text) != 17 ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%c", &bytes[0], &bytes[1], &bytes[2], &bytes[3], &bytes[4], &bytes[5],
+		   &end) != 6)
+		return error_set(err, EINVAL, "\"%s\" is no address of a network card", text ? text : "");
+	for (int i = 0; i < 6; i++)
+		mac[i] = (uint8_t)bytes[i];
+	return 0;
+}
+
+static int add_net(struct machine *machine, const struct vm_net *net, struct error *err)
+{
+	struct virtio_net_options options = { .pairs = 1, .taps = { net->tap }, .vhosts = { net->vhost } };
+	struct device *device;
+	int result = machine_mac(net->mac, options.mac, err);
+
+	if (result == 0)
+		result = tap_adopt(net->tap, NULL, err);
+	if (result < 0)
+		return result;
+	options.offload = virtio_net_offload(net->tap);
+	result = virtio_net_make(&options, &machine->memory, &machine->io.loop, &device, err);
+	return result < 0 ? result : connect_device(machine, device, err);
+}
+
+static int add_balloon(struct machine *machine, struct error *err)
+{
+	/* A balloon that lets go when memory is short does no harm. */
+	int result = virtio_balloon_make(true, &machine->memory, machine->loop, &machine->balloon, err);
+
+	return result < 0 ? result : connect_device(machine, machine->balloon, err);
+}
+
+static int add_rng(struct machine *machine, struct error *err)
+{
+	struct device *device;
+	int result = virtio_rng_make(&machine->memory, machine->loop, &device, err);
+
+	return result < 0 ? result : connect_device(machine, device, err);
+}
+
+int machine_add_virtio(struct machine *machine, const struct machine_options *options, struct error *err)
+{
+	const struct vm_config *config = options->config;
+	int result = 0;
+
+	if (options->agent.output)
+		result = add_console(machine, err);
+	for (size_t i = 0; result == 0 && i < config->nets_count; i++)
+		result = add_net(machine, &config->nets[i], err);
+	if (result == 0 && machine->bare)
+		return 0; /* a kernel that is run for itself is left alone with what costs it time to find */
+	if (result == 0)
+		result = add_rng(machine, err);
+	return result < 0 ? result : add_balloon(machine, err);
+}
+
+int machine_balloon(struct machine *machine, uint64_t bytes, struct error *err)
+{
+	if (!machine->balloon)
+		return error_set(err, EOPNOTSUPP, "this machine has no balloon");
+	virtio_balloon_set(machine->balloon, bytes);
+	return 0;
+}
+
+size_t machine_agent_input(struct machine *machine, const void *bytes, size_t count)
+{
+	if (machine->virtio_agent)
+		return virtio_console_input(machine->virtio_agent, bytes, count);
+	return machine->serial_agent ? serial_input(machine->serial_agent, bytes, count) : 0;
+}
