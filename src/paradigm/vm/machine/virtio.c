@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The paravirtual devices of a machine, each in its window. */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_mmio.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "linux/tun.h"
 #include "paradigm/vm/machine/layout.h"
 #include "paradigm/vm/machine/private.h"
@@ -14,6 +16,7 @@
 #include "paradigm/vm/virtio/net.h"
 #include "paradigm/vm/virtio/rng.h"
 #include "paradigm/vm/virtio/virtio.h"
+#include "paradigm/vm/virtio/vsock.h"
 
 /* Its window, its line, and its queues' doorbells: a driver's kick wakes the loop without a way through here. */
 static int connect_device(struct machine *machine, struct device *device, struct error *err)
@@ -97,6 +100,22 @@ static int add_balloon(struct machine *machine, struct error *err)
 	return result < 0 ? result : connect_device(machine, machine->balloon, err);
 }
 
+/* The directory becomes the device's: the configuration keeps its own. */
+static int add_vsock(struct machine *machine, const struct vm_config *config, struct error *err)
+{
+	cleanup_close int directory = fcntl(config->vsock, F_DUPFD_CLOEXEC, 3);
+	struct device *device;
+	int result;
+
+	if (directory < 0)
+		return error_errno(err, errno, "virtio-vsock");
+	result = virtio_vsock_make(config->cid, directory, &machine->memory, machine->loop, &device, err);
+	if (result < 0)
+		return result;
+	(void)take_fd(&directory);
+	return connect_device(machine, device, err);
+}
+
 static int add_rng(struct machine *machine, struct error *err)
 {
 	struct device *device;
@@ -114,6 +133,8 @@ int machine_add_virtio(struct machine *machine, const struct machine_options *op
 		result = add_console(machine, err);
 	for (size_t i = 0; result == 0 && i < config->nets_count; i++)
 		result = add_net(machine, &config->nets[i], err);
+	if (result == 0 && config->vsock >= 0)
+		result = add_vsock(machine, config, err);
 	if (result == 0 && machine->bare)
 		return 0; /* a kernel that is run for itself is left alone with what costs it time to find */
 	if (result == 0)
