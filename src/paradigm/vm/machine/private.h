@@ -12,6 +12,7 @@
 #include <signal.h>
 
 #include "linux/kvm.h"
+#include "paradigm/vm/block/block.h"
 #include "paradigm/vm/boot/load.h"
 #include "paradigm/vm/device/power.h"
 #include "paradigm/vm/device/serial.h"
@@ -113,6 +114,9 @@ int machine_add_virtio(struct machine *machine, const struct machine_options *op
 int machine_add_pci(struct machine *machine, const struct machine_options *options, struct error *err);
 /* "02:..." */
 int machine_mac(const char *text, uint8_t mac[static 6], struct error *err);
+
+/* disks.c */
+int machine_open_disk(const struct vm_disk *disk, struct loop *loop, struct block **block, struct error *err);
 
 /* io.c: the thread runs from start to stop; the loop is there from open to close. */
 int io_open(struct machine *machine, struct error *err);

@@ -12,6 +12,7 @@
 #include "paradigm/vm/machine/layout.h"
 #include "paradigm/vm/machine/private.h"
 #include "paradigm/vm/virtio/balloon.h"
+#include "paradigm/vm/virtio/blk.h"
 #include "paradigm/vm/virtio/console.h"
 #include "paradigm/vm/virtio/net.h"
 #include "paradigm/vm/virtio/rng.h"
@@ -100,6 +101,23 @@ static int add_balloon(struct machine *machine, struct error *err)
 	return result < 0 ? result : connect_device(machine, machine->balloon, err);
 }
 
+static int add_disk(struct machine *machine, const struct vm_disk *disk, struct error *err)
+{
+	unsigned queues = machine->vcpus_wanted < VIRTIO_BLK_QUEUES_MAX ? machine->vcpus_wanted : VIRTIO_BLK_QUEUES_MAX;
+	struct device *device;
+	struct block *block;
+	int result = machine_open_disk(disk, &machine->io.loop, &block, err);
+
+	if (result < 0)
+		return result;
+	result = virtio_blk_make(block, queues, NULL, &machine->memory, &machine->io.loop, &device, err);
+	if (result < 0) {
+		block_close(block);
+		return result;
+	}
+	return connect_device(machine, device, err);
+}
+
 /* The directory becomes the device's: the configuration keeps its own. */
 static int add_vsock(struct machine *machine, const struct vm_config *config, struct error *err)
 {
@@ -131,6 +149,8 @@ int machine_add_virtio(struct machine *machine, const struct machine_options *op
 
 	if (options->agent.output)
 		result = add_console(machine, err);
+	for (size_t i = 0; result == 0 && i < config->disks_count; i++)
+		result = add_disk(machine, &config->disks[i], err);
 	for (size_t i = 0; result == 0 && i < config->nets_count; i++)
 		result = add_net(machine, &config->nets[i], err);
 	if (result == 0 && config->vsock >= 0)
