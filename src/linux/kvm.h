@@ -127,13 +127,13 @@ struct kvm_vcpu_state {
 	struct kvm_regs regs;
 	struct kvm_sregs sregs;
 	struct kvm_xcrs xcrs;
-	struct kvm_xsave xsave;
 	struct kvm_debugregs debug;
 	struct kvm_lapic_state lapic;
 	struct kvm_vcpu_events events;
 	uint32_t tsc_khz; /* 0: unknown */
 	uint32_t msr_count;
 	struct kvm_msr_entry msrs[KVM_MSRS_MAX];
+	struct kvm_xsave xsave; /* last, because newer kernels say that it may be longer */
 };
 
 int kvm_vcpu_state_get(int kvm, const struct kvm_vcpu *vcpu, struct kvm_vcpu_state *state, struct error *err);
