@@ -10,19 +10,24 @@
 #include "base/file.h"
 #include "cli/caisson/caisson.h"
 #include "linux/companion.h"
+#include "linux/tun.h"
 #include "paradigm/vm/choose.h"
 #include "paradigm/vm/config.h"
+#include "paradigm/vm/settings.h"
 
 struct boot_flags {
 	const char *kernel, *initrd, *command_line, *engine, *machine, *isolation, *hugepages, *counters;
 	uint64_t memory; /* bytes */
 	int64_t vcpus, timeout;
+	struct option_list disks, nets;
 };
 
 static const struct cli_option boot_options[] = {
 	OPT_STRING("cmdline", 0, "string", struct boot_flags, command_line, "Command line of the kernel"),
 	OPT_VALUE(OPTION_STRING, "counters", 0, "file", "file", struct boot_flags, counters,
 		  "Write what was counted, exits by reason and others, as JSON to a file"),
+	OPT_VALUE(OPTION_LIST, "disk", 0, "list", "file", struct boot_flags, disks,
+		  "Give the machine a disk (PATH[,format=raw|qcow2][,ro])"),
 	OPT_VALUE(OPTION_STRING, "engine", 0, "string", "auto kvm qemu", struct boot_flags, engine,
 		  "What runs the machine: auto (default), kvm, qemu"),
 	OPT_VALUE(OPTION_STRING, "hugepages", 0, "size", "2M 1G", struct boot_flags, hugepages,
@@ -34,6 +39,8 @@ static const struct cli_option boot_options[] = {
 		  "bzImage, ELF with a PVH entry, vmlinux, or multiboot ELF"),
 	OPT_STRING("machine", 0, "type", struct boot_flags, machine, "Machine type of QEMU"),
 	OPT_SIZE("memory", 'm', "bytes", struct boot_flags, memory, "Memory of the machine (default 512m)"),
+	OPT_LIST("tap", 0, "list", struct boot_flags, nets,
+		 "Give the machine a network card on a tap device (NAME[,mac=ADDRESS])"),
 	OPT_INT("timeout", 0, "seconds", struct boot_flags, timeout, "Switch the machine off after that time"),
 	OPT_INT("vcpus", 0, "int", struct boot_flags, vcpus, "Virtual CPUs (default 1)"),
 	{ .name = NULL },
@@ -74,6 +81,59 @@ static int open_file(const char *path, int flags, const char *what, struct error
 	int fd = open(path, flags, 0644); /* NOLINT(android-cloexec-open) */
 
 	return fd < 0 ? error_errno(err, errno, "open %s %s", what, path) : fd;
+}
+
+/* What an image says that it stands on is not opened: it may be anybody's. */
+static int open_disk(char *text, struct vm_disk *disk, struct error *err)
+{
+	struct vm_disk_setting setting;
+	int ret = vm_disk_setting_read(text, &setting, err);
+
+	if (ret < 0)
+		return ret;
+	disk->chain[0].fd = open_file(setting.path, setting.read_only ? O_RDONLY : O_RDWR, "disk", err);
+	disk->chain[0].format = setting.format;
+	disk->chain_count = 1;
+	disk->read_only = setting.read_only;
+	return disk->chain[0].fd < 0 ? disk->chain[0].fd : 0;
+}
+
+/* NAME[,mac=ADDRESS] */
+static int open_net(char *text, unsigned number, struct vm_net *net, struct error *err)
+{
+	static char macs[VM_NETS_MAX][18];
+	struct tap tap;
+	struct tap_options options = { .name = strsep(&text, ",") };
+	int ret;
+
+	if (text && !str_starts(text, "mac="))
+		return error_set(err, EINVAL, "unknown option \"%s\" of tap %s; known is mac=ADDRESS", text,
+				 options.name);
+	(void)snprintf(macs[number], sizeof(macs[number]), "02:00:00:00:00:%02x", number + 1);
+	net->mac = text ? text + strlen("mac=") : macs[number];
+	net->vhost = -1;
+	ret = tap_open(&options, &tap, err);
+	if (ret < 0)
+		return ret;
+	net->tap = tap.fds[0];
+	(void)fcntl(net->tap, F_SETFD, 0);
+	return 0;
+}
+
+static int open_devices(const struct boot_flags *flags, struct vm_config *config, struct error *err)
+{
+	int ret = 0;
+
+	if (flags->disks.count > VM_DISKS_MAX || flags->nets.count > VM_NETS_MAX)
+		return error_set(err, E2BIG, "a machine has at most %d disks and %d network cards", VM_DISKS_MAX,
+				 VM_NETS_MAX);
+	for (; ret == 0 && config->disks_count < flags->disks.count; config->disks_count++)
+		ret = open_disk((char *)flags->disks.items[config->disks_count], &config->disks[config->disks_count],
+				err);
+	for (; ret == 0 && config->nets_count < flags->nets.count; config->nets_count++)
+		ret = open_net((char *)flags->nets.items[config->nets_count], (unsigned)config->nets_count,
+			       &config->nets[config->nets_count], err);
+	return ret;
 }
 
 static int open_files(const struct boot_flags *flags, struct vm_config *config, struct error *err)
@@ -122,7 +182,7 @@ static int boot_command(struct cli *cli, int argc, char **argv)
 	if (verdict != CLI_GO)
 		return verdict == CLI_DONE ? 0 : cli->usage_error;
 	if (take_flags(&flags, &config, &wish, &err) < 0 || open_files(&flags, &config, &err) < 0 ||
-	    vm_choose(wish, NULL, -1, &choice, &err) < 0)
+	    open_devices(&flags, &config, &err) < 0 || vm_choose(wish, NULL, -1, &choice, &err) < 0)
 		return program_fail(cli, &err, EXIT_ENGINE);
 	config.engine = choice.engine;
 	config.qemu = choice.qemu;
@@ -131,6 +191,8 @@ static int boot_command(struct cli *cli, int argc, char **argv)
 		(void)fcntl(choice.kvm, F_SETFD, 0);
 	(void)become_vmm(cli, &config, &err);
 	vm_choice_close(&choice);
+	option_list_free(&flags.disks);
+	option_list_free(&flags.nets);
 	return program_fail(cli, &err, EXIT_ENGINE);
 }
 

@@ -149,30 +149,39 @@ static int read_image(const struct oci_spec *spec, struct vm_settings *settings,
 	return 0;
 }
 
-/* PATH[,format=F][,ro]; a path with a comma must be told otherwise. */
-static int read_disk(char *line, struct vm_settings *settings, struct error *err)
+/* A path with a comma must be told otherwise. */
+int vm_disk_setting_read(char *text, struct vm_disk_setting *disk, struct error *err)
 {
-	struct vm_disk_setting disk = { .path = strsep(&line, ",") };
 	char *word;
 
-	disk.format = str_ends(disk.path, ".qcow2") ? "qcow2" : "raw";
-	while ((word = strsep(&line, ","))) {
+	*disk = (struct vm_disk_setting){ .path = strsep(&text, ",") };
+	disk->format = str_ends(disk->path, ".qcow2") ? "qcow2" : "raw";
+	while ((word = strsep(&text, ","))) {
 		if (strcmp(word, "ro") == 0 || strcmp(word, "readonly") == 0)
-			disk.read_only = true;
+			disk->read_only = true;
 		else if (strcmp(word, "format=raw") == 0 || strcmp(word, "format=qcow2") == 0)
-			disk.format = word + strlen("format=");
+			disk->format = word + strlen("format=");
 		else
 			return error_set(err, EINVAL,
 					 "unknown option \"%s\" of disk %s; known are format=raw, "
 					 "format=qcow2 and ro",
-					 word, disk.path);
+					 word, disk->path);
 	}
-	if (*disk.path != '/')
-		return error_set(err, EINVAL, "the disk \"%s\" must be an absolute path", disk.path);
+	return 0;
+}
+
+static int add_disk(char *line, struct vm_settings *settings, struct error *err)
+{
+	struct vm_disk_setting *disk = &settings->disks[settings->disks_count];
+	int ret;
+
 	if (settings->disks_count == VM_DISKS_MAX - 1)
 		return error_set(err, EINVAL, "a virtual machine has at most %d disks", VM_DISKS_MAX);
-	settings->disks[settings->disks_count++] = disk;
-	return 0;
+	ret = vm_disk_setting_read(line, disk, err);
+	if (ret == 0 && *disk->path != '/')
+		ret = error_set(err, EINVAL, "the disk \"%s\" must be an absolute path", disk->path);
+	settings->disks_count += ret == 0;
+	return ret;
 }
 
 static int read_disks(struct oci_spec *spec, struct vm_settings *settings, struct error *err)
@@ -185,7 +194,7 @@ static int read_disks(struct oci_spec *spec, struct vm_settings *settings, struc
 		return error_errno(err, ENOMEM, "cannot read " VM_ANNOTATION "disk");
 	while (ret == 0 && (line = strsep(&rest, "\n"))) {
 		if (*line)
-			ret = read_disk(line, settings, err);
+			ret = add_disk(line, settings, err);
 	}
 	return ret;
 }

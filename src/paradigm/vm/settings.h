@@ -53,6 +53,9 @@ struct vm_settings {
 	size_t disks_count;
 };
 
+/* Reads "PATH[,format=raw|qcow2][,ro]"; the text is cut up, and the setting points into it.  -EINVAL. */
+int vm_disk_setting_read(char *text, struct vm_disk_setting *disk, struct error *err);
+
 /* -EINVAL, -ENOTSUP: what cannot be, or not by us. */
 int vm_settings_read(struct oci_spec *spec, struct vm_settings *settings, struct error *err);
 
