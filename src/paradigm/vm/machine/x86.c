@@ -21,10 +21,38 @@ enum {
 	APIC_MODE_EXTINT = 7 << 8,
 };
 
+/*
+ * KVM's own routes, but for the timer: its line 0 goes to the IOAPIC's pin 2, as on every PC (and as the MADT tells);
+ * the PICs' own cascade takes none.
+ */
+static int connect_lines(struct machine *machine, struct error *err)
+{
+	struct kvm_irq_routing_entry routes[LAYOUT_IRQS + 16];
+	size_t count = 0;
+
+	for (unsigned line = 0; line < LAYOUT_IRQS; line++) {
+		const struct kvm_irq_routing_entry route = { .gsi = line, .type = KVM_IRQ_ROUTING_IRQCHIP };
+
+		if (line < 16) {
+			routes[count] = route;
+			routes[count].u.irqchip.irqchip = line < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE;
+			routes[count++].u.irqchip.pin = line % 8;
+		}
+		if (line == LAYOUT_IRQ_TIMER)
+			continue;
+		routes[count] = route;
+		routes[count].u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
+		routes[count++].u.irqchip.pin = line == 0 ? LAYOUT_IRQ_TIMER : line;
+	}
+	return kvm_routes_set(machine->vm, routes, count, err);
+}
+
 int arch_machine_init(struct machine *machine, struct error *err)
 {
 	int result = kvm_irqchip_create(machine->vm, LAYOUT_VMX_TSS, LAYOUT_VMX_IDENTITY, err);
 
+	if (result == 0)
+		result = connect_lines(machine, err);
 	/* Linux as our guest takes KVM's clock and the local APIC's timer; others measure their time by the PIT. */
 	machine->has_pit = machine->bare || machine->kind == VM_KIND_VM;
 	if (result == 0 && machine->has_pit)
