@@ -19,8 +19,9 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "linux/clone.h"
+#include "linux/netlink.h"
 
-enum { REQUEST_MAX = 512, ANSWER_MAX = 65536, ADDRESS_BYTES = 128, DUMPS_MAX = 16, NUMBERS_MAX = 4096 };
+enum { ADDRESS_BYTES = 128, DUMPS_MAX = 16, NUMBERS_MAX = 4096 };
 
 /* What an address's owner has chosen; the other flags are the kernel's to set. */
 static const uint32_t chosen_flags = IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_MANAGETEMPADDR | IFA_F_NOPREFIXROUTE |
@@ -40,149 +41,11 @@ struct netdevice {
 	struct address *addresses;
 };
 
-/* An rtnetlink socket: it keeps the namespace that it was made in alive. */
-struct netlink {
-	int fd;
-	uint32_t sequence;
-};
-
 struct netdevices {
 	struct netlink outside, inside;
 	int outside_ns, inside_ns;
 	struct netdevice *list; /* the last one first */
 };
-
-struct request {
-	union {
-		struct nlmsghdr header;
-		unsigned char bytes[REQUEST_MAX];
-	};
-};
-
-static void *request_begin(struct request *request, uint16_t type, uint16_t flags, size_t size)
-{
-	*request = (struct request){ 0 };
-	request->header.nlmsg_type = type;
-	request->header.nlmsg_flags = NLM_F_REQUEST | flags;
-	request->header.nlmsg_len = NLMSG_LENGTH(size);
-	return NLMSG_DATA(&request->header);
-}
-
-/* Sizes are known to fit: names and a few numbers. */
-static void request_add(struct request *request, uint16_t type, const void *data, size_t size)
-{
-	struct rtattr *attribute = (struct rtattr *)(request->bytes + NLMSG_ALIGN(request->header.nlmsg_len));
-
-	attribute->rta_type = type;
-	attribute->rta_len = (unsigned short)RTA_LENGTH(size);
-	memcpy(RTA_DATA(attribute), data, size);
-	request->header.nlmsg_len = NLMSG_ALIGN(request->header.nlmsg_len) + RTA_SPACE(size);
-}
-
-/* The kernel's own words about an error, where it has some (NETLINK_EXT_ACK). */
-static const char *words_of(const struct nlmsghdr *message)
-{
-	size_t used = NLMSG_HDRLEN + sizeof(struct nlmsgerr);
-
-	if (!(message->nlmsg_flags & NLM_F_ACK_TLVS) || !(message->nlmsg_flags & NLM_F_CAPPED))
-		return NULL;
-	while (used + sizeof(struct nlattr) <= message->nlmsg_len) {
-		const struct nlattr *attribute = (const struct nlattr *)((const char *)message + used);
-
-		if (attribute->nla_len < sizeof(*attribute) || used + attribute->nla_len > message->nlmsg_len)
-			return NULL;
-		if (attribute->nla_type == NLMSGERR_ATTR_MSG && attribute->nla_len > sizeof(*attribute) &&
-		    ((const char *)attribute)[attribute->nla_len - 1] == '\0')
-			return (const char *)(attribute + 1);
-		used += NLMSG_ALIGN(attribute->nla_len);
-	}
-	return NULL;
-}
-
-typedef int visit_fn(const struct nlmsghdr *message, void *data);
-
-struct answer {
-	uint32_t sequence; /* of the request: what was left over from another is passed over */
-	bool torn;	   /* the list changed while it was read */
-	visit_fn *visit;
-	void *data;
-	struct error *err;
-};
-
-/* One message of the answer: 1 when it was the last, 0 when more will come, or -errno. */
-static int take_message(struct answer *answer, const struct nlmsghdr *message)
-{
-	const struct nlmsgerr *failure = NLMSG_DATA(message);
-	const char *words;
-
-	answer->torn |= message->nlmsg_flags & NLM_F_DUMP_INTR;
-	if (message->nlmsg_type == NLMSG_DONE)
-		return answer->torn ? -EINTR : 1;
-	if (message->nlmsg_type != NLMSG_ERROR)
-		return answer->visit ? answer->visit(message, answer->data) : 0;
-	if (message->nlmsg_len < NLMSG_LENGTH(sizeof(*failure)))
-		return -EPROTO;
-	if (failure->error == 0)
-		return 1;
-	words = words_of(message);
-	if (words)
-		(void)error_set(answer->err, -failure->error, "%s", words);
-	return failure->error;
-}
-
-static int take_datagram(struct answer *answer, const struct nlmsghdr *message, int left)
-{
-	int ret = 0;
-
-	for (; ret == 0 && NLMSG_OK(message, (unsigned int)left); message = NLMSG_NEXT(message, left)) {
-		if (message->nlmsg_seq == answer->sequence)
-			ret = take_message(answer, message);
-	}
-	return ret;
-}
-
-/* Sends a request and reads all of its answer.  -errno; err is set only where the kernel had words. */
-static int talk(struct netlink *netlink, struct request *request, visit_fn *visit, void *data, struct error *err)
-{
-	struct answer answer = { .sequence = ++netlink->sequence, .visit = visit, .data = data, .err = err };
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	cleanup_free char *buffer = malloc(ANSWER_MAX);
-	int ret = 0;
-
-	if (!buffer)
-		return -ENOMEM;
-	request->header.nlmsg_seq = answer.sequence;
-	if ((request->header.nlmsg_flags & NLM_F_DUMP) != NLM_F_DUMP)
-		request->header.nlmsg_flags |= NLM_F_ACK;
-	if (sendto(netlink->fd, request, request->header.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof(kernel)) < 0)
-		return -errno;
-	while (ret == 0) {
-		struct sockaddr_nl sender = { .nl_family = AF_NETLINK };
-		socklen_t length = sizeof(sender);
-		ssize_t count = recvfrom(netlink->fd, buffer, ANSWER_MAX, 0, (struct sockaddr *)&sender, &length);
-
-		if (count < 0 && errno != EINTR)
-			return -errno;
-		/* Anybody may send to us; only the kernel is asked. */
-		if (count >= 0 && sender.nl_pid == 0)
-			ret = take_datagram(&answer, (struct nlmsghdr *)buffer, (int)count);
-	}
-	return ret < 0 ? ret : 0;
-}
-
-static int open_netlink(struct netlink *netlink, struct error *err)
-{
-	cleanup_close int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	int on = 1;
-
-	if (fd < 0)
-		return error_errno(err, errno, "cannot open a netlink socket");
-	/* For messages only, and therefore no reason to fail. */
-	(void)setsockopt(fd, SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof(on));
-	(void)setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof(on));
-	netlink->fd = take_fd(&fd);
-	return 0;
-}
 
 static int check_other(int own, int netns, struct error *err)
 {
@@ -201,7 +64,7 @@ static int open_inside(struct netdevices *devices, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	ret = open_netlink(&devices->inside, err);
+	ret = netlink_open(&devices->inside, err);
 	back = namespace_join_fd(devices->outside_ns, CLONE_NEWNET, "our own", ret < 0 ? NULL : err);
 	return ret < 0 ? ret : back;
 }
@@ -221,7 +84,7 @@ int netdevices_open(int netns, struct netdevices **devices, struct error *err)
 	if (ret == 0)
 		ret = check_other(fresh->outside_ns, netns, err);
 	if (ret == 0)
-		ret = open_netlink(&fresh->outside, err);
+		ret = netlink_open(&fresh->outside, err);
 	if (ret == 0)
 		ret = open_inside(fresh, err);
 	if (ret < 0) {
@@ -360,11 +223,11 @@ static int read_addresses(struct netlink *netlink, int index, struct netdevice *
 	/* A list that changed while it was read is read again. */
 	for (int tries = 0; ret == -EINTR && tries < DUMPS_MAX; tries++) {
 		struct collecting collecting = { .index = (unsigned int)index, .end = &device->addresses };
-		struct request request;
+		struct netlink_request request;
 
 		forget_addresses(device);
-		(void)request_begin(&request, RTM_GETADDR, NLM_F_DUMP, sizeof(struct ifaddrmsg));
-		ret = talk(netlink, &request, collect_address, &collecting, NULL);
+		(void)netlink_begin(&request, RTM_GETADDR, NLM_F_DUMP, sizeof(struct ifaddrmsg));
+		ret = netlink_talk(netlink, &request, collect_address, &collecting, NULL);
 	}
 	return ret < 0 ? error_errno(err, -ret, "cannot read the addresses of %s", device->name) : 0;
 }
@@ -380,27 +243,27 @@ static int send_away(struct netlink *netlink, int index, int netns, const char *
 		     struct error *err)
 {
 	struct error words = ERROR_INIT;
-	struct request request;
-	struct ifinfomsg *header = request_begin(&request, RTM_NEWLINK, 0, sizeof(*header));
+	struct netlink_request request;
+	struct ifinfomsg *header = netlink_begin(&request, RTM_NEWLINK, 0, sizeof(*header));
 	int ret;
 
 	header->ifi_index = index;
-	request_add(&request, IFLA_NET_NS_FD, &netns, sizeof(netns));
-	request_add(&request, IFLA_IFNAME, new_name, strlen(new_name) + 1);
-	ret = talk(netlink, &request, NULL, NULL, &words);
+	netlink_add(&request, IFLA_NET_NS_FD, &netns, sizeof(netns));
+	netlink_add(&request, IFLA_IFNAME, new_name, strlen(new_name) + 1);
+	ret = netlink_talk(netlink, &request, NULL, NULL, &words);
 	return ret < 0 ? explain(ret, err, &words, "cannot move the network device", name) : 0;
 }
 
 static int bring_up(struct netlink *netlink, int index, const char *name, struct error *err)
 {
 	struct error words = ERROR_INIT;
-	struct request request;
-	struct ifinfomsg *header = request_begin(&request, RTM_NEWLINK, 0, sizeof(*header));
+	struct netlink_request request;
+	struct ifinfomsg *header = netlink_begin(&request, RTM_NEWLINK, 0, sizeof(*header));
 	int ret;
 
 	header->ifi_index = index;
 	header->ifi_flags = header->ifi_change = IFF_UP;
-	ret = talk(netlink, &request, NULL, NULL, &words);
+	ret = netlink_talk(netlink, &request, NULL, NULL, &words);
 	return ret < 0 ? explain(ret, err, &words, "cannot bring up the network device", name) : 0;
 }
 
@@ -409,8 +272,8 @@ static int add_addresses(struct netlink *netlink, int index, const struct netdev
 {
 	for (const struct address *address = device->addresses; address; address = address->next) {
 		struct error words = ERROR_INIT;
-		struct request request;
-		struct ifaddrmsg *header = request_begin(&request, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE,
+		struct netlink_request request;
+		struct ifaddrmsg *header = netlink_begin(&request, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE,
 							 sizeof(*header));
 		int ret;
 
@@ -418,7 +281,7 @@ static int add_addresses(struct netlink *netlink, int index, const struct netdev
 		header->ifa_index = (unsigned int)index;
 		memcpy(request.bytes + request.header.nlmsg_len, address->attributes, address->size);
 		request.header.nlmsg_len += (uint32_t)address->size;
-		ret = talk(netlink, &request, NULL, NULL, &words);
+		ret = netlink_talk(netlink, &request, NULL, NULL, &words);
 		if (ret < 0)
 			return explain(ret, err, &words, "cannot set an address of the network device", name);
 	}

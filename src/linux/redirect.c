@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "linux/redirect.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_link.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/tc_act/tc_mirred.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include "linux/netlink.h"
+
+enum { PRIORITY = 1, FIRST_ACTION = 1 };
+
+static const uint32_t ingress = TC_H_MAJ(TC_H_INGRESS);
+
+static int set_qdisc(struct netlink *netlink, int index, uint16_t type, uint16_t flags, struct error *words)
+{
+	struct netlink_request request;
+	struct tcmsg *header = netlink_begin(&request, type, flags, sizeof(*header));
+
+	header->tcm_ifindex = index;
+	header->tcm_parent = TC_H_INGRESS;
+	header->tcm_handle = ingress;
+	netlink_add(&request, TCA_KIND, "ingress", sizeof("ingress"));
+	return netlink_talk(netlink, &request, NULL, NULL, words);
+}
+
+/* All of them (no bit of the first word is looked at), and that is the end of it. */
+static int add_filter(struct netlink *netlink, int from, int to, struct error *words)
+{
+	struct {
+		struct tc_u32_sel selector;
+		struct tc_u32_key key;
+	} all = { .selector = { .flags = TC_U32_TERMINAL, .nkeys = 1 } };
+	struct tc_mirred mirred = { .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t)to };
+	struct netlink_request request;
+	struct tcmsg *header = netlink_begin(&request, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, sizeof(*header));
+	size_t options, actions, action, parameters;
+
+	header->tcm_family = AF_UNSPEC;
+	header->tcm_ifindex = from;
+	header->tcm_parent = ingress;
+	header->tcm_info = TC_H_MAKE((uint32_t)PRIORITY << 16, htons(ETH_P_ALL));
+	netlink_add(&request, TCA_KIND, "u32", sizeof("u32"));
+	options = netlink_nest(&request, TCA_OPTIONS);
+	netlink_add(&request, TCA_U32_SEL, &all, sizeof(all));
+	actions = netlink_nest(&request, TCA_U32_ACT);
+	action = netlink_nest(&request, FIRST_ACTION);
+	netlink_add(&request, TCA_ACT_KIND, "mirred", sizeof("mirred"));
+	parameters = netlink_nest(&request, TCA_ACT_OPTIONS);
+	netlink_add(&request, TCA_MIRRED_PARMS, &mirred, sizeof(mirred));
+	netlink_nest_end(&request, parameters);
+	netlink_nest_end(&request, action);
+	netlink_nest_end(&request, actions);
+	netlink_nest_end(&request, options);
+	return netlink_talk(netlink, &request, NULL, NULL, words);
+}
+
+static int explain(int ret, const struct error *words, int from, struct error *err)
+{
+	char name[IF_NAMESIZE] = "?";
+
+	(void)if_indextoname((unsigned)from, name);
+	if (*words->text)
+		return error_set(err, -ret, "cannot redirect the packets of %s: %s", name, words->text);
+	return error_errno(err, -ret, "cannot redirect the packets of %s (sch_ingress, cls_u32, act_mirred)", name);
+}
+
+int redirect_make(int from, int to, struct error *err)
+{
+	struct netlink netlink = { .fd = -1 };
+	struct error words = ERROR_INIT;
+	int ret = netlink_open(&netlink, err);
+
+	if (ret < 0)
+		return ret;
+	/* Left by one that ended. */
+	(void)set_qdisc(&netlink, from, RTM_DELQDISC, 0, NULL);
+	ret = set_qdisc(&netlink, from, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, &words);
+	if (ret == 0) {
+		ret = add_filter(&netlink, from, to, &words);
+		if (ret < 0)
+			(void)set_qdisc(&netlink, from, RTM_DELQDISC, 0, NULL);
+	}
+	netlink_close(&netlink);
+	return ret < 0 ? explain(ret, &words, from, err) : 0;
+}
+
+int redirect_remove(int from)
+{
+	struct netlink netlink = { .fd = -1 };
+	int ret = netlink_open(&netlink, NULL);
+
+	if (ret == 0)
+		ret = set_qdisc(&netlink, from, RTM_DELQDISC, 0, NULL);
+	netlink_close(&netlink);
+	return ret;
+}
+
+/* Before it is up: an address that was made stays. */
+static int make_no_addresses(struct netlink *netlink, int index)
+{
+	struct netlink_request request;
+	struct ifinfomsg *header = netlink_begin(&request, RTM_NEWLINK, 0, sizeof(*header));
+	uint8_t mode = IN6_ADDR_GEN_MODE_NONE;
+	size_t families, family;
+
+	header->ifi_index = index;
+	families = netlink_nest(&request, IFLA_AF_SPEC);
+	family = netlink_nest(&request, AF_INET6);
+	netlink_add(&request, IFLA_INET6_ADDR_GEN_MODE, &mode, sizeof(mode));
+	netlink_nest_end(&request, family);
+	netlink_nest_end(&request, families);
+	return netlink_talk(netlink, &request, NULL, NULL, NULL);
+}
+
+static int bring_up(struct netlink *netlink, int index, uint32_t mtu)
+{
+	struct netlink_request request;
+	struct ifinfomsg *header = netlink_begin(&request, RTM_NEWLINK, 0, sizeof(*header));
+
+	header->ifi_index = index;
+	header->ifi_flags = header->ifi_change = IFF_UP;
+	netlink_add(&request, IFLA_MTU, &mtu, sizeof(mtu));
+	return netlink_talk(netlink, &request, NULL, NULL, NULL);
+}
+
+int redirect_prepare_tap(int index, unsigned mtu, struct error *err)
+{
+	struct netlink netlink = { .fd = -1 };
+	int ret = netlink_open(&netlink, err);
+
+	if (ret < 0)
+		return ret;
+	/* A kernel without IPv6 makes none anyway. */
+	(void)make_no_addresses(&netlink, index);
+	ret = bring_up(&netlink, index, mtu);
+	netlink_close(&netlink);
+	return ret < 0 ? error_errno(err, -ret, "cannot bring a tap device up") : 0;
+}
