@@ -125,12 +125,13 @@ static const struct taker {
 	bool of_session; /* dropped when there is none, or it has ended */
 	int (*take)(struct agent *agent, const struct agent_frame *frame, struct error *err);
 } takers[] = {
-	{ AGENT_FILE, false, take_file },	  { AGENT_SHARE, false, handed_share },
-	{ AGENT_CONFIG, false, take_config },	  { AGENT_EXEC, false, take_exec },
-	{ AGENT_INPUT, true, take_input },	  { AGENT_INPUT_END, true, take_input_end },
-	{ AGENT_SIGNAL, true, take_signal },	  { AGENT_RESIZE, true, take_resize },
-	{ AGENT_CREDIT_GRANT, true, take_grant }, { AGENT_ASK_STATS, false, take_ask_stats },
-	{ AGENT_PING, false, take_ping },	  { AGENT_RESTORED, false, take_ping },
+	{ AGENT_NETWORK, false, network_take },	    { AGENT_FILE, false, take_file },
+	{ AGENT_SHARE, false, handed_share },	    { AGENT_CONFIG, false, take_config },
+	{ AGENT_EXEC, false, take_exec },	    { AGENT_INPUT, true, take_input },
+	{ AGENT_INPUT_END, true, take_input_end },  { AGENT_SIGNAL, true, take_signal },
+	{ AGENT_RESIZE, true, take_resize },	    { AGENT_CREDIT_GRANT, true, take_grant },
+	{ AGENT_ASK_STATS, false, take_ask_stats }, { AGENT_PING, false, take_ping },
+	{ AGENT_RESTORED, false, take_ping },
 };
 
 static void take(void *context, const struct agent_frame *frame)

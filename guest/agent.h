@@ -45,6 +45,9 @@ void workload_signal(struct agent *agent, const struct agent_frame *frame);
 int handed_file(const struct agent_frame *frame, struct error *err);
 int handed_share(struct agent *agent, const struct agent_frame *frame, struct error *err);
 
+/* network.c: NETWORK. */
+int network_take(struct agent *agent, const struct agent_frame *frame, struct error *err);
+
 /* stats.c: what the machine has used, and its processes, as JSON. */
 void stats_write(struct agent *agent, struct str *out);
 /* Whether the kernel has killed for lack of memory since the start. */

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <linux/if_addr.h>
-#include <linux/if_arp.h>
+#include <net/if_arp.h>
 #include <linux/if_link.h>
 #include <stdlib.h>
 #include <string.h>

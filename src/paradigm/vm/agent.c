@@ -41,6 +41,7 @@ static const struct limits from_host[] = {
 	{ AGENT_ASK_STATS, 0, 0 },
 	{ AGENT_PING, 0, 0 },
 	{ AGENT_RESTORED, 8, 8 + 4096 },
+	{ AGENT_NETWORK, 2, AGENT_NETWORK_MAX },
 	{ AGENT_CREDIT_GRANT, TWO_NUMBERS, TWO_NUMBERS },
 };
 

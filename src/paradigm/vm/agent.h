@@ -12,7 +12,7 @@
  *
  *     guest               host
  *     HELLO          ->
- *                    <-   FILE*, SHARE*, CONFIG   the OCI configuration, whole
+ *                    <-   FILE*, SHARE*, NETWORK, CONFIG   the OCI configuration, whole
  *     STARTED 0      ->        (or FAILED 0)
  *     OUTPUT, ERRORS ->   <-   INPUT, INPUT_END, SIGNAL, RESIZE
  *                    <-   EXEC n
@@ -42,8 +42,9 @@ enum {
 	AGENT_VERSION = 1,
 	AGENT_FRAME_MAX = 4 << 20, /* payload: a FILE, or a configuration */
 	AGENT_DATA_MAX = 16384,	   /* of INPUT, OUTPUT, ERRORS */
-	AGENT_TEXT_MAX = 65536,	   /* of FAILED, LOG, STATS, SHARE */
-	AGENT_CREDIT = 65536,	   /* what each stream begins with */
+	AGENT_NETWORK_MAX = 256 << 10,
+	AGENT_TEXT_MAX = 65536, /* of FAILED, LOG, STATS, SHARE */
+	AGENT_CREDIT = 65536,	/* what each stream begins with */
 	AGENT_SESSIONS_MAX = 64,
 	AGENT_HEADER_SIZE = 8,
 };
@@ -73,6 +74,7 @@ enum agent_kind {
 	AGENT_ASK_STATS,
 	AGENT_PING,
 	AGENT_RESTORED, /* u64 wall clock in ns, bytes: fresh entropy; the machine goes on from a snapshot */
+	AGENT_NETWORK,	/* JSON of linux/network.h: how the network cards are to be set up; before CONFIG */
 	/* from both */
 	AGENT_CREDIT_GRANT = 128, /* u32 agent_kind of the stream (OUTPUT, ERRORS, INPUT), u32 bytes */
 };

@@ -124,6 +124,7 @@ static const struct field config_fields[] = {
 	FIELD_HOW(struct vm_config, pins, TYPE_LIST, &pins),
 	FIELD_HOW(struct vm_config, disks, TYPE_LIST, &disks),
 	FIELD_HOW(struct vm_config, nets, TYPE_LIST, &nets),
+	FIELD(struct vm_config, network, TYPE_TEXT),
 	FIELD_HOW(struct vm_config, shares, TYPE_LIST, &shares),
 	FIELD(struct vm_config, oci, TYPE_FD),
 	FIELD_HOW(struct vm_config, files, TYPE_LIST, &files),

@@ -75,6 +75,7 @@ struct vm_config {
 	size_t disks_count;
 	struct vm_net nets[VM_NETS_MAX];
 	size_t nets_count;
+	const char *network; /* how the guest is to set them up: JSON of linux/network.h; NULL: not at all */
 	struct vm_share shares[VM_SHARES_MAX];
 	size_t shares_count;
 

@@ -41,6 +41,9 @@ int vm_open_disks(struct vm_plan *plan, struct error *err);
 /* prepare_mounts.c: what bind mounts bring in. */
 int vm_open_mounts(struct vm_plan *plan, struct error *err);
 
+/* prepare_network.c: a card for each interface of the network namespace that is to be joined. */
+int vm_open_network(struct vm_plan *plan, struct error *err);
+
 /* prepare_shell.c: the specification becomes that of a shell around the monitor.  Last: nothing of what the user asked
  * for can be read any more. */
 int vm_make_shell(struct vm_plan *plan, struct error *err);

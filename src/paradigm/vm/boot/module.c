@@ -29,8 +29,8 @@ static const struct {
 	/* ext4 asks for it by the name of an algorithm, which is no dependency. */
 	{ "crc32c_generic", "", PV | VM, false },
 	{ "ext4", "", PV | VM, true },
-	{ "virtio_net", "", PV, false },
-	{ "e1000", "", VM, false },
+	{ "virtio_net", "net", PV, false },
+	{ "e1000", "net", VM, false },
 	{ "virtiofs", "share", PV, false },
 	{ "overlay", "late", PV | VM, false },
 	{ "virtio_rng", "late", PV, false },
