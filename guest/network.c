@@ -27,11 +27,12 @@ int network_take(struct agent *agent, const struct agent_frame *frame, struct er
 {
 	cleanup_free struct network_interface *list = calloc(NETWORK_INTERFACES_MAX, sizeof(*list));
 	size_t count = 0;
-	int ret = list ? network_read((const char *)frame->payload, frame->size, list, &count, err)
-		       : error_errno(err, ENOMEM, "cannot set up the network");
+	int ret;
 
-	if (ret == 0 && count > 0)
-		ret = boot_load_modules(&agent->boot, "net", NULL, NULL, err);
+	(void)agent;
+	ret = list ? network_read((const char *)frame->payload, frame->size, list, &count, err)
+		   : error_errno(err, ENOMEM, "cannot set up the network");
+
 	for (size_t i = 0; ret == 0 && i < count; i++)
 		ret = configure(&list[i], err);
 	return ret;

@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <linux/if_addr.h>
-#include <net/if_arp.h>
 #include <linux/if_link.h>
+#include <net/if_arp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

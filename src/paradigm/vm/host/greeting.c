@@ -62,6 +62,17 @@ static int send_share(const struct vm_share *share, struct sessions *sessions, s
 	return 0;
 }
 
+static int send_network(struct greeting *greeting, struct sessions *sessions, struct error *err)
+{
+	const char *network = greeting->config->network;
+
+	greeting->network = true;
+	if (strlen(network) > AGENT_NETWORK_MAX)
+		return error_set(err, E2BIG, "the network's description is too long");
+	sessions_put(sessions, AGENT_NETWORK, network, strlen(network));
+	return 0;
+}
+
 int greeting_go_on(struct greeting *greeting, struct sessions *sessions, struct error *err)
 {
 	const struct vm_config *config = greeting->config;
@@ -72,6 +83,8 @@ int greeting_go_on(struct greeting *greeting, struct sessions *sessions, struct 
 			ret = send_file(&config->files[greeting->files++], sessions, err);
 		else if (greeting->shares < config->shares_count)
 			ret = send_share(&config->shares[greeting->shares++], sessions, err);
+		else if (config->network && !greeting->network)
+			ret = send_network(greeting, sessions, err);
 		else
 			return 0;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * greeting - what the guest is given before its configuration: files that
- * mounts of config.json refer to, and the names of shared directories.
+ * mounts of config.json refer to, the names of shared directories, and how its
+ * network cards are to be set up.
  *
  * Piece by piece, so that only a little of it is in memory at a time.
  */
@@ -17,6 +18,7 @@
 struct greeting {
 	const struct vm_config *config;
 	size_t files, shares; /* that were sent */
+	bool network;	      /* it was told */
 };
 
 void greeting_open(struct greeting *greeting, const struct vm_config *config);
