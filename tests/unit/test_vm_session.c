@@ -309,7 +309,7 @@ static void test_failed(void **state)
 
 	say_hello(vmm);
 	assert_non_null(sessions_start(&vmm->sessions, AGENT_CONFIG, "{}", 2, none, NULL, NULL));
-	assert_int_equal(say_failed(vmm, 0, ENOENT, "exec: \"x\": not found"), 0);
+	assert_int_equal(say_failed(vmm, 0, ENOENT, "unable to start container process: exec: \"x\": not found"), 0);
 	assert_int_equal(vmm->failed, 1);
 	assert_int_equal(vmm->status, ENOENT);
 	assert_string_equal(vmm->words, "exec: \"x\": not found");

@@ -12,6 +12,7 @@
 #include "linux/clone.h"
 #include "paradigm/vm/choose.h"
 #include "paradigm/vm/prepare.h"
+#include "paradigm/vm/vmm.h"
 
 static int probe(struct str *engine, struct error *err)
 {
@@ -71,6 +72,9 @@ const struct paradigm paradigm_pv = {
 	.release = vm_release,
 	.find = find,
 	.become = become,
+	.exec = vmm_exec,
+	.counters = vmm_counters,
+	.snapshot = vmm_snapshot,
 };
 
 const struct paradigm paradigm_vm = {
@@ -81,4 +85,7 @@ const struct paradigm paradigm_vm = {
 	.release = vm_release,
 	.find = find,
 	.become = become,
+	.exec = vmm_exec,
+	.counters = vmm_counters,
+	.snapshot = vmm_snapshot,
 };

@@ -219,6 +219,9 @@ static int take_started(struct session *session, const struct agent_frame *frame
 	return 0;
 }
 
+/* What the guest's runtime begins with, as ours does, who will say it again. */
+static const char runtime_words[] = "unable to start container process: ";
+
 static int take_failed(struct session *session, const struct agent_frame *frame, struct error *err)
 {
 	char words[ERROR_TEXT_MAX];
@@ -231,7 +234,8 @@ static int take_failed(struct session *session, const struct agent_frame *frame,
 	memcpy(words, frame->payload + 4, length);
 	words[length] = '\0';
 	release(session);
-	session->all->owner.failed(session->all->owner.context, session, code, words);
+	session->all->owner.failed(session->all->owner.context, session, code,
+				   str_starts(words, runtime_words) ? words + strlen(runtime_words) : words);
 	return 0;
 }
 

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "paradigm/vm/vmm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "linux/fdpass.h"
+
+enum { FDS_MAX = 3, ANSWER_SECONDS = 30 };
+
+int vmm_connect(int dir_fd, struct error *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	cleanup_close int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return error_errno(err, errno, "socket");
+	/* By the directory's descriptor, because its path may be longer than an address. */
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" CONTROL_SOCKET, dir_fd);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return take_fd(&fd);
+	if (errno == ENOENT || errno == ECONNREFUSED)
+		return error_set(err, ESRCH, "the virtual machine does not run");
+	return error_errno(err, errno, "cannot reach the virtual machine's monitor");
+}
+
+/* A text that is too long for a message goes as a file. */
+static int text_file(const char *text, size_t size, struct error *err)
+{
+	cleanup_close int fd = memfd_create("request", MFD_CLOEXEC);
+
+	if (fd < 0 || file_write_all(fd, text, size) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return error_errno(err, errno, "cannot hand a request to the virtual machine's monitor");
+	return take_fd(&fd);
+}
+
+int vmm_send(int socket, const struct control_message *request, const char *text, const int *fds, size_t count,
+	     struct error *err)
+{
+	cleanup_str struct str message = STR_INIT;
+	struct control_message head = *request;
+	cleanup_close int file = -1;
+	int all[FDS_MAX + 1] = { -1 };
+	size_t size = text ? strlen(text) : 0;
+
+	if (size > CONTROL_TEXT_MAX || count > FDS_MAX)
+		return error_set(err, E2BIG, "the request is too long for the virtual machine's monitor");
+	for (size_t i = 0; i < count; i++)
+		all[i] = fds[i];
+	if (size > CONTROL_INLINE_MAX) {
+		file = text_file(text, size, err);
+		if (file < 0)
+			return file;
+		all[count++] = file;
+		size = 0;
+	}
+	head.size = (uint32_t)size;
+	str_append_bytes(&message, &head, sizeof(head));
+	str_append_bytes(&message, text, size);
+	if (str_failed(&message))
+		return error_errno(err, ENOMEM, "cannot hand a request to the virtual machine's monitor");
+	return fdpass_send(socket, all, count, message.text, message.length, err);
+}
+
+int vmm_receive(int socket, struct control_message *answer, struct str *text, struct error *err)
+{
+	cleanup_str struct str message = STR_INIT;
+	size_t room = sizeof(*answer) + CONTROL_INLINE_MAX;
+	char *bytes = str_extend(&message, room);
+	ssize_t count;
+
+	if (!bytes)
+		return error_errno(err, ENOMEM, "cannot read the virtual machine's answer");
+	do
+		count = recv(socket, bytes, room, 0);
+	while (count < 0 && errno == EINTR);
+	if (count < 0 && errno == EAGAIN)
+		return error_set(err, ETIMEDOUT, "the virtual machine's monitor does not answer");
+	if (count < 0 && errno != ECONNRESET)
+		return error_errno(err, errno, "cannot read the virtual machine's answer");
+	if (count < (ssize_t)sizeof(*answer))
+		return error_set(err, ECONNRESET, "the virtual machine has ended");
+	memcpy(answer, bytes, sizeof(*answer));
+	bytes[count < (ssize_t)room ? count : (ssize_t)room - 1] = '\0';
+	bytes += sizeof(*answer);
+	if (answer->kind == CONTROL_FAILED)
+		return error_set(err, answer->number > 0 && answer->number < 4096 ? (int)answer->number : EPROTO, "%s",
+				 bytes);
+	if (text)
+		str_append_bytes(text, bytes, (size_t)count - sizeof(*answer));
+	return 0;
+}
+
+static int ask(int dir_fd, const struct control_message *request, const int *fds, size_t count, struct str *text,
+	       struct error *err)
+{
+	const struct timeval patience = { .tv_sec = ANSWER_SECONDS };
+	cleanup_close int socket = vmm_connect(dir_fd, err);
+	struct control_message answer;
+	int ret = socket < 0 ? socket : vmm_send(socket, request, NULL, fds, count, err);
+
+	if (ret < 0)
+		return ret;
+	/* A snapshot takes as long as its memory is large; anything else is there at once, or never. */
+	if (request->kind != CONTROL_SNAPSHOT)
+		(void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	ret = vmm_receive(socket, &answer, text, err);
+	return ret < 0 ? ret : take_fd(&socket);
+}
+
+int vmm_counters(const char *dir, int dir_fd, struct str *out, struct error *err)
+{
+	int socket = ask(dir_fd, &(struct control_message){ .kind = CONTROL_COUNTERS }, NULL, 0, out, err);
+
+	(void)dir;
+	if (socket < 0)
+		return socket;
+	close(socket);
+	return str_failed(out) ? error_errno(err, ENOMEM, "cannot read the virtual machine's counters") : 0;
+}
+
+int vmm_snapshot(const char *dir, int dir_fd, int state, int memory, int *hold, struct error *err)
+{
+	const int fds[] = { state, memory };
+	int socket = ask(dir_fd, &(struct control_message){ .kind = CONTROL_SNAPSHOT }, fds, 2, NULL, err);
+
+	(void)dir;
+	if (socket < 0)
+		return socket;
+	*hold = socket;
+	return 0;
+}
