@@ -287,9 +287,7 @@ static void connect_to(struct agent *agent, int fd)
 static void try_to_connect(void *context)
 {
 	struct agent *agent = context;
-	int fd = agent->connected ? -1
-				  : boot_open_device(&agent->boot, agent->boot.words.agent,
-						     O_RDWR | O_NOCTTY | O_NONBLOCK, 0, NULL);
+	int fd = agent->connected ? -1 : boot_open_line(&agent->boot, 0, NULL);
 
 	if (fd >= 0)
 		connect_to(agent, fd);
@@ -345,8 +343,7 @@ static int begin(struct agent *agent, struct error *err)
 	if (ret == 0)
 		ret = boot_load_modules(&agent->boot, NULL, early ? try_to_connect : NULL, agent, err);
 	if (ret == 0 && !agent->connected) {
-		fd = boot_open_device(&agent->boot, agent->boot.words.agent, O_RDWR | O_NOCTTY | O_NONBLOCK,
-				      CHANNEL_SECONDS, err);
+		fd = boot_open_line(&agent->boot, CHANNEL_SECONDS, err);
 		if (fd < 0)
 			return error_wrap(err, "no line to the host");
 		connect_to(agent, fd);

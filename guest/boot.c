@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/boot.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <net/if.h>
 #include <poll.h>
@@ -26,6 +28,7 @@ enum {
 	ROOT_SECONDS = 30,    /* until the root disk must be there: ATA ports are probed one after the other */
 	LOOK_AGAIN = 100,     /* ms: for what appears without an event that we know of */
 	EVENT_MAX = 4096,
+	SMALL_FILE_MAX = 4096,
 };
 
 /* ---- what we say ---- */
@@ -215,7 +218,7 @@ static void await_event(struct boot *boot)
 int boot_open_device(struct boot *boot, const char *name, int flags, int seconds, struct error *err)
 {
 	int64_t end = now_ms() + (int64_t)seconds * 1000;
-	char path[80];
+	char path[NAME_MAX + sizeof("/dev/")];
 
 	(void)snprintf(path, sizeof(path), "/dev/%s", name);
 	for (;;) {
@@ -230,6 +233,72 @@ int boot_open_device(struct boot *boot, const char *name, int flags, int seconds
 			return error_set(err, ENODEV, "there is no %s", path);
 		await_event(boot);
 	}
+}
+
+/* "vport0p1" for the port of virtio that the host calls name; false: there is none yet. */
+static bool find_port(const char *name, char device[static NAME_MAX + 1])
+{
+	static const char ports_path[] = "/sys/class/virtio-ports";
+	cleanup_closedir DIR *ports = opendir(ports_path);
+	const struct dirent *port;
+
+	while (ports && (port = readdir(ports))) {
+		char path[sizeof(port->d_name) + sizeof("/name")];
+		cleanup_free char *text = NULL;
+
+		(void)snprintf(path, sizeof(path), "%s/name", port->d_name);
+		if (*port->d_name == '.' || file_read(dirfd(ports), path, SMALL_FILE_MAX, &text, NULL, NULL) < 0)
+			continue;
+		text[strcspn(text, "\n")] = '\0';
+		if (strcmp(text, name) == 0) {
+			(void)snprintf(device, NAME_MAX + 1, "%s", port->d_name);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Until the host has opened its end, a port reads as if it had hung up. */
+static bool is_connected(int fd, int64_t end)
+{
+	struct pollfd line = { .fd = fd };
+
+	while (poll(&line, 1, 0) > 0 && (line.revents & POLLHUP)) {
+		if (now_ms() >= end)
+			return false;
+		(void)nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
+	}
+	return true;
+}
+
+static int open_port(struct boot *boot, const char *name, int seconds, struct error *err)
+{
+	int64_t end = now_ms() + (int64_t)seconds * 1000;
+	char device[NAME_MAX + 1];
+	int fd;
+
+	while (!find_port(name, device)) {
+		if (now_ms() >= end)
+			return error_set(err, ENODEV, "there is no port \"%s\"", name);
+		await_event(boot);
+	}
+	fd = boot_open_device(boot, device, O_RDWR | O_NONBLOCK, seconds, err);
+	if (fd < 0 || is_connected(fd, end))
+		return fd;
+	close(fd);
+	return error_set(err, ENODEV, "the host has not opened the port \"%s\"", name);
+}
+
+int boot_open_line(struct boot *boot, int seconds, struct error *err)
+{
+	static const char port[] = "port:";
+	const char *name = boot->words.agent;
+
+	if (!*name)
+		return error_set(err, EINVAL, "the kernel's command line has no caisson.agent=NAME");
+	if (str_starts(name, port))
+		return open_port(boot, name + strlen(port), seconds, err);
+	return boot_open_device(boot, name, O_RDWR | O_NOCTTY | O_NONBLOCK, seconds, err);
 }
 
 int boot_mount_root(struct boot *boot, struct error *err)

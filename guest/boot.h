@@ -5,7 +5,7 @@
  *
  * The kernel's command line has words for us:
  *
- *     caisson.agent=NAME    the line to the host, in /dev: hvc0, vport0p1, ttyS1
+ *     caisson.agent=NAME    the line to the host: a device (ttyS1, hvc0), or "port:NAME", a virtio port of that name
  *     caisson.root=DEVICE   the disk with the root file system, "/dev/vda"; ext4
  *     caisson.id=ID         the instance's name, for hooks
  *     caisson.debug         each step with its time on the console
@@ -64,6 +64,12 @@ bool boot_module_wanted(const char *line, const char *kind, const char *word, bo
 
 /* Opens /dev/NAME when it is there, waits for it up to seconds.  flags are open(2)'s.  -ENODEV. */
 int boot_open_device(struct boot *boot, const char *name, int flags, int seconds, struct error *err);
+
+/*
+ * The line to the host that the command line names, waited for up to seconds; a port of virtio is there when the host
+ * has opened it, too.  -ENODEV.
+ */
+int boot_open_line(struct boot *boot, int seconds, struct error *err);
 
 /* Mounts the root disk on /rootfs, read-only if it cannot be written.  Waits for it. */
 int boot_mount_root(struct boot *boot, struct error *err);

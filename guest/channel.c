@@ -61,7 +61,7 @@ void channel_flush(struct channel *channel)
 {
 	if (str_failed(&channel->out))
 		fail(channel, ENOMEM, "cannot write to the host");
-	arm(channel, !write_some(channel) && !channel->error.code);
+	arm(channel, (!write_some(channel) || channel->held) && !channel->error.code);
 }
 
 void channel_flush_all(struct channel *channel)
@@ -72,9 +72,17 @@ void channel_flush_all(struct channel *channel)
 		(void)poll(&line, 1, -1);
 }
 
-bool channel_is_full(const struct channel *channel)
+static bool is_full(const struct channel *channel)
 {
 	return channel->out.length - channel->written >= FULL;
+}
+
+bool channel_is_full(struct channel *channel)
+{
+	bool full = is_full(channel);
+
+	channel->held |= full;
+	return full;
 }
 
 const struct error *channel_error(const struct channel *channel)
@@ -112,9 +120,12 @@ static void ready(struct loop_source *source, uint32_t events)
 	struct channel *channel = source->context;
 
 	if (events & EPOLLOUT) {
-		channel_flush(channel);
-		if (!channel_is_full(channel))
+		(void)write_some(channel);
+		if (channel->held && !is_full(channel)) {
+			channel->held = false;
 			channel->drained(channel->context);
+		}
+		channel_flush(channel);
 	}
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 		read_some(channel);
@@ -147,7 +158,7 @@ int channel_open(struct channel *channel, struct loop *loop, int fd, struct erro
 	channel->parser = (struct agent_parser){ .from = AGENT_FROM_HOST };
 	channel->out = STR_INIT;
 	channel->written = 0;
-	channel->armed = false;
+	channel->armed = channel->held = false;
 	channel->error = ERROR_INIT;
 	if (ret == 0 && fcntl(fd, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
 		ret = error_errno(err, errno, "cannot use the line to the host");

@@ -23,6 +23,7 @@ struct channel {
 	struct str out;	    /* what the line has not taken yet */
 	size_t written;	    /* bytes at its begin that it has */
 	bool armed;	    /* waits for the line to take more */
+	bool held;	    /* somebody was told that it is full */
 	struct error error; /* why the line is of no use any more */
 
 	void (*take)(void *context, const struct agent_frame *frame);
@@ -38,7 +39,8 @@ void channel_close(struct channel *channel);
 void channel_flush(struct channel *channel);
 /* Waits until all of out is taken. */
 void channel_flush_all(struct channel *channel);
-bool channel_is_full(const struct channel *channel);
+/* Whether there is no room for more; drained is called then, when there is again. */
+bool channel_is_full(struct channel *channel);
 
 /* Why it is of no use any more, or NULL. */
 const struct error *channel_error(const struct channel *channel);

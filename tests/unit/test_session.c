@@ -131,27 +131,32 @@ static void hear_frame(struct scene *scene, const struct agent_frame *frame)
 	}
 }
 
+/* Hears what there is; false: nothing. */
+static bool hear(struct scene *scene)
+{
+	uint8_t *room = agent_parser_room(&scene->parser, 65536);
+	struct agent_frame frame;
+	ssize_t count;
+
+	assert_non_null(room);
+	count = read(scene->host, room, 65536);
+	if (count <= 0)
+		return false;
+	agent_parser_fed(&scene->parser, (size_t)count);
+	while (agent_parser_next(&scene->parser, &frame, NULL) == 1)
+		hear_frame(scene, &frame);
+	return true;
+}
+
 /* Lets the guest's side work, and hears what it says, until neither has anything left to do. */
 static void settle(struct scene *scene)
 {
 	bool idle = false;
 
 	while (!idle) {
-		struct agent_frame frame;
-		uint8_t *room;
-		ssize_t count;
-
 		idle = poll(&(struct pollfd){ .fd = scene->loop.epoll, .events = POLLIN }, 1, 0) == 0;
 		assert_int_equal(loop_wait(&scene->loop, 0, NULL), 0);
-		room = agent_parser_room(&scene->parser, 65536);
-		assert_non_null(room);
-		count = read(scene->host, room, 65536);
-		if (count <= 0)
-			continue;
-		idle = false;
-		agent_parser_fed(&scene->parser, (size_t)count);
-		while (agent_parser_next(&scene->parser, &frame, NULL) == 1)
-			hear_frame(scene, &frame);
+		idle &= !hear(scene);
 	}
 }
 
@@ -304,12 +309,11 @@ static void test_wrong_grants(void **state)
 	assert_int_equal(scene->refused.code, EPROTO);
 }
 
-/* A host that does not read the line holds up the process, and loses nothing. */
-static void test_full_line(void **state)
+/* Writes until nothing more is taken; how much that was. */
+static size_t fill_line(struct scene *scene)
 {
-	struct scene *scene = *state;
-	size_t poured = 0, more;
 	static char data[65536];
+	size_t poured = 0, more;
 
 	grant(scene, AGENT_OUTPUT, 64 << 20);
 	do {
@@ -317,16 +321,38 @@ static void test_full_line(void **state)
 
 		more = took > 0 ? (size_t)took : 0;
 		poured += more;
-		assert_int_equal(loop_wait(&scene->loop, 0, NULL), 0);
-		assert_int_equal(loop_wait(&scene->loop, 0, NULL), 0);
-		assert_int_equal(loop_wait(&scene->loop, 0, NULL), 0);
-		assert_int_equal(loop_wait(&scene->loop, 0, NULL), 0);
+		for (int i = 0; i < 8; i++)
+			assert_int_equal(loop_wait(&scene->loop, 0, NULL), 0);
 	} while (more > 0 && poured < 32 << 20);
 	assert_true(poured < 32 << 20);
 	assert_true(channel_is_full(&scene->channel));
+	return poured;
+}
+
+/* A host that does not read the line holds up the process, and loses nothing. */
+static void test_full_line(void **state)
+{
+	struct scene *scene = *state;
+	size_t poured = fill_line(scene);
+
 	settle(scene);
 	assert_int_equal(scene->got[0].length, poured);
 	assert_true(scene->channel.out.room < 1 << 20);
+}
+
+/* The same where it is another's frame that finds room on the line again. */
+static void test_emptied_by_others(void **state)
+{
+	struct scene *scene = *state;
+	size_t poured = fill_line(scene);
+
+	while (scene->channel.out.length > 0) {
+		(void)hear(scene);
+		channel_flush(&scene->channel);
+	}
+	assert_true(scene->got[0].length < poured);
+	settle(scene);
+	assert_int_equal(scene->got[0].length, poured);
 }
 
 static void test_terminal(void **state)
@@ -388,6 +414,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_closed_input, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_wrong_grants, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_full_line, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_emptied_by_others, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_terminal, set_up, tear_down),
 	};
 

@@ -24,7 +24,7 @@ static const struct words table[] = {
 	/* ACPI finds what there is; a reset by the keyboard controller is one that every engine notices. */
 	{ true, false, true, true, "reboot=k" },
 	{ false, true, true, true, "reboot=t" },
-	{ true, true, true, false, "caisson.agent=hvc0 caisson.root=/dev/vda" },
+	{ true, true, true, false, "caisson.agent=port:agent caisson.root=/dev/vda" },
 	{ true, true, false, true, "caisson.agent=ttyS1 caisson.root=/dev/sda" },
 };
 

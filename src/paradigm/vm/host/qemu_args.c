@@ -152,9 +152,10 @@ static void add_channels(struct qemu_args *args, const struct vm_config *config,
 		return;
 	}
 	add_text(args, "-device");
-	add(args, "virtio-serial-%s,max_ports=1", board->bus);
+	add(args, "virtio-serial-%s,max_ports=2", board->bus);
 	add_text(args, "-device");
-	add_text(args, "virtconsole,chardev=agent");
+	/* A port, not a console: QEMU drops what a console says while nobody reads. */
+	add_text(args, "virtserialport,chardev=agent,name=agent,nr=1");
 }
 
 /* A chain from its bottom up: each image knows the one below by its name, whatever stands in it. */

@@ -56,9 +56,10 @@ static void take_output(void *context, const void *bytes, size_t count)
 
 static int add_console(struct machine *machine, struct error *err)
 {
-	const struct virtio_console_options console = { .output = take_output,
-							.room = machine_room,
-							.context = machine };
+	/* A port: the driver of a console spins, with interrupts off, until what it says is taken. */
+	const struct virtio_console_options console = {
+		.name = "agent", .output = take_output, .room = machine_room, .context = machine
+	};
 	int result = virtio_console_make(&console, &machine->memory, machine->loop, &machine->virtio_agent, err);
 
 	return result < 0 ? result : connect_device(machine, machine->virtio_agent, err);
