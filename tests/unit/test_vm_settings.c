@@ -109,6 +109,32 @@ static void annotations_say_the_rest(void **state)
 	oci_spec_free(&spec);
 }
 
+/* For who cannot write a "vm" of config.json. */
+static void annotations_say_what_the_document_could(void **state)
+{
+	static const char annotations[] =
+		",\"annotations\":{\"org.caisson.vm.kernel\":\"k\",\"org.caisson.vm.initrd\":\"/i\","
+		"\"org.caisson.vm.vcpus\":\"2\",\"org.caisson.vm.memory\":\"1g\"}";
+	cleanup_str struct str both = STR_INIT;
+	struct vm_settings settings;
+	struct error err = ERROR_INIT;
+	struct oci_spec spec;
+
+	(void)state;
+	assert_int_equal(read_settings(annotations, &spec, &settings, &err), 0);
+	assert_string_equal(settings.kernel, "k");
+	assert_string_equal(settings.initrd, "/i");
+	assert_true(settings.vcpus == 2 && settings.memory == 1024 * MIB);
+	oci_spec_free(&spec);
+	str_printf(&both, "%s,\"vm\":{\"kernel\":{\"path\":\"/d\"},\"hwConfig\":{\"vcpus\":1,\"memory\":536870912}}",
+		   annotations);
+	assert_int_equal(read_settings(str_text(&both), &spec, &settings, &err), 0);
+	assert_string_equal(settings.kernel, "/d");
+	assert_null(settings.initrd);
+	assert_true(settings.vcpus == 1 && settings.memory == 512 * MIB);
+	oci_spec_free(&spec);
+}
+
 #define ANNOTATION(name, value) ",\"annotations\":{\"org.caisson.vm." name "\":\"" value "\"}"
 
 static void what_cannot_be_is_refused(void **state)
@@ -124,6 +150,8 @@ static void what_cannot_be_is_refused(void **state)
 		{ ",\"vm\":{\"hypervisor\":{\"path\":\"/q\",\"parameters\":[\"-x\"]}}", "not supported", ENOTSUP },
 		{ ",\"vm\":{\"image\":{\"path\":\"/q\",\"format\":\"vmdk\"}}", "qemu-img convert", ENOTSUP },
 		{ ANNOTATION("engine", "xen"), "unknown engine \"xen\"", EINVAL },
+		{ ANNOTATION("memory", "much"), "invalid size of memory", EINVAL },
+		{ ANNOTATION("vcpus", "-1"), "is no number of vCPUs", EINVAL },
 		{ ANNOTATION("machine", "q35,accel=kvm"), "no name of a machine", EINVAL },
 		{ ANNOTATION("hugepages", "4K"), "unknown size", EINVAL },
 		{ ANNOTATION("vcpu-pin", "0-3"), "4 CPUs to pin 1 vCPUs", EINVAL },
@@ -155,6 +183,7 @@ int main(void)
 		cmocka_unit_test(with_nothing_said_there_are_defaults),
 		cmocka_unit_test(limits_are_the_size_of_the_machine),
 		cmocka_unit_test(annotations_say_the_rest),
+		cmocka_unit_test(annotations_say_what_the_document_could),
 		cmocka_unit_test(what_cannot_be_is_refused),
 	};
 

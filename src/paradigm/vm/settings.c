@@ -35,7 +35,22 @@ static int read_engine(const struct oci_spec *spec, struct vm_settings *settings
 	return text ? error_set(err, EINVAL, "unknown engine \"%s\"; known are auto, kvm and qemu", text) : 0;
 }
 
-static int read_memory(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+/* What the document says of the machine, or else the annotations; 0: nothing is said. */
+static int read_hardware(const struct oci_spec *spec, uint64_t *memory, uint64_t *vcpus, struct error *err)
+{
+	const char *size = oci_spec_annotation(spec, VM_ANNOTATION "memory");
+	const char *count = oci_spec_annotation(spec, VM_ANNOTATION "vcpus");
+
+	*memory = spec->vm.hardware.memory;
+	*vcpus = spec->vm.hardware.vcpus;
+	if (!*memory && size && str_to_size(size, memory) < 0)
+		return error_set(err, EINVAL, "invalid size of memory \"%s\"; write it like 512m, 2g", size);
+	if (!*vcpus && count && str_to_u64(count, vcpus) < 0)
+		return error_set(err, EINVAL, "\"%s\" is no number of vCPUs", count);
+	return 0;
+}
+
+static int read_memory(const struct oci_spec *spec, uint64_t said, struct vm_settings *settings, struct error *err)
 {
 	const struct oci_i64 *limit = &spec->linux_.resources.memory.limit;
 	const char *pages = oci_spec_annotation(spec, VM_ANNOTATION "hugepages");
@@ -46,9 +61,9 @@ static int read_memory(const struct oci_spec *spec, struct vm_settings *settings
 	settings->hugepages = !pages ? 0 : *pages == '2' ? 2 * MIB : GIB;
 	unit = settings->hugepages ? settings->hugepages : unit;
 	settings->limited = limit->set && limit->value > 0;
-	settings->memory = spec->vm.hardware.memory ? spec->vm.hardware.memory
-			   : settings->limited	    ? (uint64_t)limit->value
-						    : (uint64_t)VM_MEMORY_DEFAULT_MIB * MIB;
+	settings->memory = said		       ? said
+			   : settings->limited ? (uint64_t)limit->value
+					       : (uint64_t)VM_MEMORY_DEFAULT_MIB * MIB;
 	if (settings->memory < (uint64_t)VM_MEMORY_MIN_MIB * MIB)
 		return error_set(err, EINVAL,
 				 "%ju MiB of memory are too little for a virtual machine: its kernel needs %d MiB",
@@ -62,17 +77,17 @@ static int read_memory(const struct oci_spec *spec, struct vm_settings *settings
 
 /* As many as the quota gives time to, if there is one: a guest with more would find its locks held by CPUs that stand.
  */
-static int read_vcpus(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+static int read_vcpus(const struct oci_spec *spec, uint64_t said, struct vm_settings *settings, struct error *err)
 {
 	const struct oci_i64 *quota = &spec->linux_.resources.cpu.quota;
 	const struct oci_u64 *period = &spec->linux_.resources.cpu.period;
-	uint64_t each = period->set && period->value ? period->value : 100000, vcpus = spec->vm.hardware.vcpus;
+	uint64_t each = period->set && period->value ? period->value : 100000, vcpus = said;
 
 	if (!vcpus && quota->set && quota->value > 0)
 		vcpus = ((uint64_t)quota->value + each - 1) / each;
 	if (!vcpus)
 		vcpus = 1;
-	if (vcpus > VM_VCPUS_MAX && spec->vm.hardware.vcpus)
+	if (vcpus > VM_VCPUS_MAX && said)
 		return error_set(err, EINVAL, "a virtual machine has at most %d vCPUs, not %ju", VM_VCPUS_MAX,
 				 (uintmax_t)vcpus);
 	settings->vcpus = vcpus > VM_VCPUS_MAX ? VM_VCPUS_MAX : (uint32_t)vcpus;
@@ -199,20 +214,31 @@ static int read_disks(struct oci_spec *spec, struct vm_settings *settings, struc
 	return ret;
 }
 
+static void read_kernel(const struct oci_spec *spec, struct vm_settings *settings)
+{
+	settings->kernel = spec->vm.kernel.path;
+	settings->initrd = spec->vm.kernel.initrd;
+	settings->parameters = spec->vm.kernel.parameters;
+	if (settings->kernel)
+		return;
+	settings->kernel = oci_spec_annotation(spec, VM_ANNOTATION "kernel");
+	settings->initrd = oci_spec_annotation(spec, VM_ANNOTATION "initrd");
+}
+
 int vm_settings_read(struct oci_spec *spec, struct vm_settings *settings, struct error *err)
 {
+	uint64_t memory = 0, vcpus = 0;
 	int ret;
 
-	*settings = (struct vm_settings){
-		.kernel = spec->vm.kernel.path,
-		.initrd = spec->vm.kernel.initrd,
-		.parameters = spec->vm.kernel.parameters,
-	};
+	*settings = (struct vm_settings){ .memory = 0 };
+	read_kernel(spec, settings);
 	ret = read_engine(spec, settings, err);
 	if (ret == 0)
-		ret = read_memory(spec, settings, err);
+		ret = read_hardware(spec, &memory, &vcpus, err);
 	if (ret == 0)
-		ret = read_vcpus(spec, settings, err);
+		ret = read_memory(spec, memory, settings, err);
+	if (ret == 0)
+		ret = read_vcpus(spec, vcpus, settings, err);
 	if (ret == 0)
 		ret = read_pins(spec, settings, err);
 	if (ret == 0)

@@ -4,6 +4,10 @@
  * config.json (config-vm.md), its limits, and annotations of our own for what
  * the document has no word for:
  *
+ *     org.caisson.vm.kernel         for clients that write no "vm": vm.kernel.path,
+ *     org.caisson.vm.initrd           vm.kernel.initrd,
+ *     org.caisson.vm.vcpus            vm.hwConfig.vcpus,
+ *     org.caisson.vm.memory           vm.hwConfig.memory, as docker writes sizes: "512m"
  *     org.caisson.vm.engine         "auto" (default), "kvm", "qemu"
  *     org.caisson.vm.machine        QEMU's -machine type, instead of our choice
  *     org.caisson.vm.hugepages      "2M" or "1G": guest memory in huge pages
