@@ -324,6 +324,7 @@ static int build_config(struct instance *instance, const struct launch_options *
 	cleanup_free char *root = path_join(instance->engine->images.root, ENGINE_ROOTFS);
 	cleanup_free char *disk = instance_path(instance, INSTANCE_DISK),
 			  *base = instance_path(instance, INSTANCE_DISK_BASE);
+	cleanup_free char *kernels = path_join(instance->engine->images.root, "kernels");
 	cleanup_free char *cgroup = NULL;
 	cleanup_json json_t *seccomp = NULL;
 	cleanup_free gid_t *groups = NULL;
@@ -347,6 +348,7 @@ static int build_config(struct instance *instance, const struct launch_options *
 	if (has_disk(instance)) {
 		facts.disk = disk;
 		facts.disk_base = base;
+		facts.kernels = kernels && access(kernels, F_OK) == 0 ? kernels : NULL;
 	}
 	facts.cgroup = cgroup;
 	facts.extra_groups = groups;

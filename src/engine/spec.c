@@ -362,8 +362,14 @@ static void add_machine(json_t *config, const json_t *record, const struct spec_
 				  json_string(facts->disk_base));
 	if (document_int(record, "HostConfig.Vcpus"))
 		(void)document_set(config, "vm.hwConfig.vcpus", json_integer(document_int(record, "HostConfig.Vcpus")));
-	if (*kernel)
+	if (*kernel == '/')
 		(void)document_set_text(config, "vm.kernel.path", kernel);
+	else if (*kernel)
+		(void)json_object_set_new(document_at(config, "annotations"), "org.caisson.vm.kernel",
+					  json_string(kernel));
+	if (facts->kernels)
+		(void)json_object_set_new(document_at(config, "annotations"), "org.caisson.vm.kernels",
+					  json_string(facts->kernels));
 }
 
 /* Replaces a number in the list of rlimits; fresh memory or NULL. */

@@ -32,6 +32,8 @@
 #include "runtime/checkpoint.h"
 #include "runtime/internal.h"
 
+#define START_FAILED "unable to start container process"
+
 /* One creation on its way. */
 struct creation {
 	struct runtime *runtime;
@@ -672,8 +674,9 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 		ret = shell_release(&creation.shell, err);
 	if (ret == 0)
 		container_debug(runtime, "init: closing the pipe to signal completion");
-	if (ret < 0 && creation.spawned)
-		(void)error_wrap(err, "unable to start container process");
+	/* A runtime that stands behind the paradigm may have said so. */
+	if (ret < 0 && creation.spawned && !(err && str_starts(err->text, START_FAILED)))
+		(void)error_wrap(err, START_FAILED);
 	if (ret == 0 && run)
 		ret = run_poststart(runtime, container, err);
 	if (creation.prepared)

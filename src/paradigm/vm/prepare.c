@@ -70,72 +70,6 @@ static int choose_engine(struct vm_plan *plan, struct error *err)
 	return ret;
 }
 
-static int open_file(struct vm_plan *plan, const char *path, const char *what, struct error *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	struct stat st;
-
-	if (fd < 0)
-		return error_errno(err, errno, "cannot open the %s %s", what, path);
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		close(fd);
-		return error_set(err, EINVAL, "the %s %s is no regular file", what, path);
-	}
-	return vm_keep(plan, fd, err);
-}
-
-static int open_init(struct vm_plan *plan, struct error *err)
-{
-	cleanup_free char *path = NULL;
-	int ret = companion_find(plan->setup->self, "caisson-init", &path, err), fd;
-
-	if (ret < 0)
-		return ret;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	return fd < 0 ? error_errno(err, errno, "cannot open %s", path) : fd;
-}
-
-/*
- * Of the store, by its directory, or the default one.  A file has everything built in that it needs to begin with, or
- * brings its initramfs.
- */
-static int find_kernel(struct vm_plan *plan, int init, struct kernel_found *found, struct error *err)
-{
-	const struct vm_settings *settings = &plan->settings;
-	struct stat st;
-
-	if (!settings->kernel)
-		return kernel_find(NULL, NULL, plan->config.kind, init, found, err);
-	if (stat(settings->kernel, &st) == 0 && S_ISDIR(st.st_mode))
-		return kernel_open(settings->kernel, plan->config.kind, init, found, err);
-	if (!settings->initrd)
-		found->initrd = kernel_make_initrd(-1, plan->config.kind, init, err);
-	return found->initrd < 0 && !settings->initrd ? found->initrd : 0;
-}
-
-static int open_kernel(struct vm_plan *plan, struct error *err)
-{
-	const struct vm_settings *settings = &plan->settings;
-	struct vm_config *config = &plan->config;
-	struct kernel_found found = { .kernel = -1, .initrd = -1 };
-	cleanup_close int init = open_init(plan, err);
-	int ret = init < 0 ? init : find_kernel(plan, init, &found, err);
-
-	if (ret < 0)
-		return ret;
-	if (found.initrd >= 0 && settings->initrd)
-		close(found.initrd);
-	else if (found.initrd >= 0)
-		config->initrd = vm_keep(plan, found.initrd, err);
-	if (settings->initrd)
-		config->initrd = open_file(plan, settings->initrd, "initramfs", err);
-	config->kernel = found.kernel >= 0 ? vm_keep(plan, found.kernel, err)
-					   : open_file(plan, settings->kernel, "kernel", err);
-	if (config->kernel < 0)
-		return config->kernel;
-	return config->initrd < 0 ? config->initrd : 0;
-}
-
 static int write_command_line(struct vm_plan *plan, struct error *err)
 {
 	const struct oci_strings *words = &plan->settings.parameters;
@@ -256,7 +190,7 @@ static void fill_config(struct vm_plan *plan, enum vm_kind kind)
 static int prepare(enum vm_kind kind, struct vm_plan *plan, struct error *err)
 {
 	static int (*const parts[])(struct vm_plan * plan, struct error * err) = {
-		choose_engine, open_kernel,	write_command_line, open_own,	   vm_open_mounts,
+		choose_engine, vm_open_kernel,	write_command_line, open_own,	   vm_open_mounts,
 		vm_open_disks, vm_open_network, write_config,	    vm_make_shell,
 	};
 	int ret = vm_settings_read(plan->spec, &plan->settings, err);

@@ -35,6 +35,9 @@ void vm_release(struct paradigm_setup *setup);
  */
 int vm_keep(struct vm_plan *plan, int fd, struct error *err);
 
+/* prepare_kernel.c: the kernel and its initramfs. */
+int vm_open_kernel(struct vm_plan *plan, struct error *err);
+
 /* prepare_disks.c: the root disk and the further ones. */
 int vm_open_disks(struct vm_plan *plan, struct error *err);
 

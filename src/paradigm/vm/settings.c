@@ -216,6 +216,7 @@ static int read_disks(struct oci_spec *spec, struct vm_settings *settings, struc
 
 static void read_kernel(const struct oci_spec *spec, struct vm_settings *settings)
 {
+	settings->kernels = oci_spec_annotation(spec, VM_ANNOTATION "kernels");
 	settings->kernel = spec->vm.kernel.path;
 	settings->initrd = spec->vm.kernel.initrd;
 	settings->parameters = spec->vm.kernel.parameters;

@@ -4,7 +4,8 @@
  * config.json (config-vm.md), its limits, and annotations of our own for what
  * the document has no word for:
  *
- *     org.caisson.vm.kernel         for clients that write no "vm": vm.kernel.path,
+ *     org.caisson.vm.kernels        directory of kernels (kernel.h), instead of the system's
+ *     org.caisson.vm.kernel         for clients that write no "vm": vm.kernel.path, or a name in that directory,
  *     org.caisson.vm.initrd           vm.kernel.initrd,
  *     org.caisson.vm.vcpus            vm.hwConfig.vcpus,
  *     org.caisson.vm.memory           vm.hwConfig.memory, as docker writes sizes: "512m"
@@ -44,7 +45,8 @@ struct vm_disk_setting {
 struct vm_settings {
 	enum vm_engine_wish engine;
 	const char *machine, *qemu;    /* NULL: ours to choose */
-	const char *kernel, *initrd;   /* NULL: the store's; kernel may be a directory of it: kernel.h */
+	const char *kernels;	       /* directory of kernels; NULL: the system's */
+	const char *kernel, *initrd;   /* a path, or a name in there; NULL: the default */
 	struct oci_strings parameters; /* of the kernel */
 	uint64_t memory;	       /* bytes, a multiple of 2 MiB */
 	bool limited;		       /* the memory was said to be no more */
