@@ -7,9 +7,10 @@
 #include "linux/capability.h"
 #include "linux/signals.h"
 
-static const char *const sources[] = { "file",	 "dir",	     "signal",		 "capability",	     "image",
-				       "volume", "instance", "instance-running", "instance-stopped", "instance-paused",
-				       NULL };
+static const char *const sources[] = {
+	"file",	  "dir",      "signal",		  "capability",	      "image",		 "volume",
+	"kernel", "instance", "instance-running", "instance-stopped", "instance-paused", NULL
+};
 
 /* Where a walk along the words has come to. */
 struct place {

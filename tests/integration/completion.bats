@@ -76,7 +76,7 @@ in_bash()
 		# shellcheck disable=SC2086
 		offers $path -- 2>&1 | grep -vx -e --help | sort >offered || :
 		diff helped offered || { echo "of caisson $path"; wrong=1; }
-	done < <(caisson help --machine | awk -F '\t' '$1 == "command" { sub(/^caisson /, "", $2); print $2 }' | grep -v '^\(container\|help\|image\|system\|volume\)$')
+	done < <(caisson help --machine | awk -F '\t' '$1 == "command" { sub(/^caisson /, "", $2); print $2 }' | grep -v '^\(container\|help\|image\|kernel\|system\|volume\)$')
 	[ "$wrong" = 0 ]
 }
 

@@ -104,7 +104,7 @@ json_t *env_of_flag(const char *text, struct error *err);
 
 /* The commands, by file. */
 extern const struct command root_commands[], image_commands[], container_commands[], volume_commands[],
-	system_commands[], vm_commands[];
+	kernel_commands[], system_commands[], vm_commands[];
 int help_command(struct cli *cli, int argc, char **argv);
 int completion_command(struct cli *cli, int argc, char **argv);
 int complete_command(struct cli *cli, int argc, char **argv);

@@ -229,6 +229,16 @@ const struct command root_commands[] = {
 			   "  caisson info -f '{{.CgroupVersion}}'",
 	},
 	{
+		.name = "kernel",
+		.group = "Engine",
+		.operands = "COMMAND",
+		.summary = "Manage the kernels of virtual machines",
+		.commands = kernel_commands,
+		.details = "Examples:\n"
+			   "  caisson kernel fetch\n"
+			   "  caisson kernel ls",
+	},
+	{
 		.name = "system",
 		.group = "Engine",
 		.operands = "COMMAND",

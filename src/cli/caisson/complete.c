@@ -8,6 +8,7 @@
 #include "cli/complete.h"
 #include "engine/state.h"
 #include "engine/volume.h"
+#include "image/kernel.h"
 #include "image/reference.h"
 
 enum { DIGEST_PREFIX = sizeof("sha256:") - 1 };
@@ -99,6 +100,18 @@ static void offer_volumes(struct completion *completion, struct engine *engine)
 	runtime_ids_free(names, count);
 }
 
+static void offer_kernels(struct completion *completion, struct engine *engine)
+{
+	struct kernel_record *records;
+	size_t count;
+
+	if (kernel_list(&engine->images, &records, &count, NULL) < 0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		completion_offer(completion, records[i].name, records[i].source);
+	kernel_list_free(records, count);
+}
+
 static void offer(struct completion *completion, const char *kind)
 {
 	struct program *program = program_of(completion->cli);
@@ -113,6 +126,8 @@ static void offer(struct completion *completion, const char *kind)
 		offer_images(completion, engine);
 	else if (strcmp(kind, "volume") == 0)
 		offer_volumes(completion, engine);
+	else if (strcmp(kind, "kernel") == 0)
+		offer_kernels(completion, engine);
 	else
 		offer_instances(completion, engine, kind);
 }

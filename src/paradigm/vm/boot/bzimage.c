@@ -2,6 +2,8 @@
 #include <endian.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "paradigm/vm/boot/private.h"
 
@@ -17,6 +19,7 @@ enum {
 	JUMP_LENGTH = 0x201,
 	HEADER_MAGIC = 0x202,
 	VERSION = 0x206,
+	KERNEL_VERSION = 0x20e,
 	TYPE_OF_LOADER = 0x210,
 	LOAD_FLAGS = 0x211,
 	CODE32_START = 0x214,
@@ -28,6 +31,8 @@ enum {
 	RELOCATABLE = 0x234,
 	XLOAD_FLAGS = 0x236,
 	COMMAND_LINE_SIZE = 0x238,
+	PAYLOAD_OFFSET = 0x248,
+	PAYLOAD_LENGTH = 0x24c,
 	PREFERRED_ADDRESS = 0x258,
 	INIT_SIZE = 0x260,
 	HEADER_END = 0x264, /* of what is read in here */
@@ -175,4 +180,52 @@ int boot_load_bzimage(struct boot_job *job, struct error *err)
 				 wide ? address + ENTRY_64 : address, err);
 	job->state->rsi = BOOT_PARAMETERS;
 	return ret;
+}
+
+/* The text that begins with the version, up to the blank behind it. */
+static void read_version(int fd, const uint8_t *header, char version[static 64])
+{
+	char text[64] = "";
+	size_t length;
+
+	if (get16(header + KERNEL_VERSION) == 0 ||
+	    pread(fd, text, sizeof(text) - 1, get16(header + KERNEL_VERSION) + 0x200) < 0)
+		return;
+	length = strcspn(text, " ");
+	for (size_t i = 0; i < length; i++)
+		if (text[i] <= ' ' || text[i] > '~')
+			return;
+	memcpy(version, text, length);
+	version[length] = '\0';
+}
+
+int boot_bzimage_read(int fd, struct boot_bzimage *image, struct error *err)
+{
+	const struct boot_image boot = { .kernel = fd };
+	struct boot_job job = { .image = &boot };
+	uint8_t header[HEADER_LIMIT];
+	uint64_t setup, offset, end;
+	struct stat st;
+	int ret;
+
+	*image = (struct boot_bzimage){ .size = 0 };
+	if (fstat(fd, &st) < 0)
+		return error_errno(err, errno, "cannot look at the kernel");
+	job.kernel_size = (uint64_t)st.st_size;
+	ret = read_header(&job, header, err);
+	if (ret == 1)
+		return error_set(err, ENOEXEC, "not a bzImage");
+	if (ret < 0)
+		return ret;
+	read_version(fd, header, image->version);
+	setup = UINT64_C(512) * ((header[SETUP_SECTORS] ? header[SETUP_SECTORS] : 4) + 1);
+	offset = setup + get32(header + PAYLOAD_OFFSET);
+	end = offset + get32(header + PAYLOAD_LENGTH);
+	if (get32(header + PAYLOAD_LENGTH) == 0)
+		return 0;
+	if (end > job.kernel_size)
+		return error_set(err, ENOEXEC, "the kernel was cut short: its payload lies beyond its end");
+	image->offset = offset;
+	image->size = end - offset;
+	return 0;
 }

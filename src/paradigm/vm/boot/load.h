@@ -69,6 +69,15 @@ struct boot_state {
 int boot_load(const struct boot_image *image, struct guest_memory *memory, uint64_t rsdp, struct boot_state *state,
 	      struct error *err);
 
+/* What a bzImage says of itself. */
+struct boot_bzimage {
+	char version[64];      /* "6.1.0-38-cloud-amd64"; "" where it does not say */
+	uint64_t offset, size; /* of the compressed kernel in the file; 0: it does not say (before protocol 2.08) */
+};
+
+/* -ENOEXEC: no bzImage, or a damaged one. */
+int boot_bzimage_read(int fd, struct boot_bzimage *image, struct error *err);
+
 /* The name of a protocol, as messages and `caisson kernel ls` have it: "linux64", "linux32", "pvh", "elf64",
  * "multiboot". */
 const char *boot_protocol_name(enum boot_protocol protocol);
