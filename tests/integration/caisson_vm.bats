@@ -1,0 +1,125 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# Instances with a kernel of their own.  A boot takes seconds where it is translated: what one machine can show is shown
+# by one ("shared"), in the order of this file.
+
+bats_require_minimum_version 1.5.0
+load helpers
+load caisson
+load machine
+
+setup_file()
+{
+	store_make
+	machine_kernel
+	mkdir "$BATS_FILE_TMPDIR/files"
+	echo handed >"$BATS_FILE_TMPDIR/files/in"
+	caisson run -d --name shared --isolation pv --kernel "$MACHINE_KERNEL" -m 256m --vcpus 1 --init \
+		-v "$BATS_FILE_TMPDIR/files/in:/handed:ro" busybox \
+		sh -c 'trap "echo terminated; exit 3" TERM; echo begun; while :; do sleep 0.1; done'
+}
+
+teardown_file()
+{
+	store_remove
+}
+
+words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x; echo to stderr >&2; exit 7'
+
+@test "pv runs the command on a kernel of its own, and ends as it ends" {
+	run -7 --separate-stderr caisson run --rm -i --isolation pv --kernel "$MACHINE_KERNEL" -m 256m -u 1000:100 \
+		-e GREETING=hello -w /tmp --hostname inner --read-only busybox sh -c "$words" <<<"from stdin"
+	[ "${lines[0]}" = "${MACHINE_KERNEL##*/vmlinuz-}" ]
+	[ "${lines[*]:1}" = "1000 100 hello /tmp inner from stdin" ]
+	[[ "$stderr" == *"Read-only file system"*"to stderr" ]]
+}
+
+@test "vm does the same on hardware that knows nothing of virtualization" {
+	run -7 --separate-stderr caisson run --rm -i --isolation vm --kernel "$MACHINE_KERNEL" -m 256m -u 1000:100 \
+		-e GREETING=hello -w /tmp --hostname inner --read-only busybox sh -c "$words" <<<"from stdin"
+	[ "${lines[0]}" = "${MACHINE_KERNEL##*/vmlinuz-}" ]
+	[ "${lines[*]:1}" = "1000 100 hello /tmp inner from stdin" ]
+	[[ "$stderr" == *"Read-only file system"*"to stderr" ]]
+}
+
+@test "logs, ps, inspect, top and stats show it like any other" {
+	eventually grep begun <(caisson logs shared)
+	[ "$(caisson ps --format '{{.Names}} {{.State}}')" = "shared running" ]
+	[ "$(caisson inspect -f '{{.State.Status}} {{.HostConfig.Isolation}}' shared)" = "running pv" ]
+	caisson top shared | grep -q caisson-vmm
+	[ "$(caisson stats --no-stream --format '{{.Name}}' shared)" = shared ]
+}
+
+@test "exec runs further processes in it" {
+	run -4 caisson exec shared sh -c 'ps | grep -c "[b]egun"; hostname; exit 4' <"$BATS_FILE_TMPDIR/empty"
+	[ "${lines[0]}" = 1 ] || [ "${lines[0]}" = 2 ]
+	[ "${lines[1]}" = "$(caisson inspect -f '{{.Config.Hostname}}' shared)" ]
+	[ "$(caisson exec -i shared cat <<<"through")" = through ]
+	[ "$(caisson exec -u 1000:100 -w /tmp -e A=b shared sh -c 'echo $(id -u) $(id -g) $(pwd) $A')" = "1000 100 /tmp b" ]
+	[ "$(caisson exec shared cat /handed)" = handed ]
+	run -127 caisson exec shared nosuch
+	run -126 caisson exec shared /etc/hosts
+}
+
+@test "exec -it has a terminal" {
+	run -5 script -qec "$CAISSON_BUILD/bin/caisson --root $STORE exec -it shared sh -c 'tty; exit 5'" /dev/null \
+		<"$BATS_FILE_TMPDIR/empty"
+	[[ "$output" == */dev/pts/* ]]
+}
+
+@test "pause holds it still, unpause lets it go on" {
+	caisson pause shared
+	is_in_state shared paused
+	run -1 caisson exec shared true
+	caisson unpause shared
+	[ "$(caisson exec shared echo on)" = on ]
+}
+
+@test "attach shows what it says, and stop gives it time to end" {
+	caisson attach --no-stdin shared >"$BATS_TEST_TMPDIR/seen" <"$BATS_FILE_TMPDIR/empty" 3>&- &
+	local attached=$!
+	caisson exec shared sh -c 'echo kept >/kept; sync'
+	caisson stop -t 20 shared
+	wait "$attached" || [ $? = 3 ]
+	grep terminated "$BATS_TEST_TMPDIR/seen"
+	[ "$(caisson inspect -f '{{.State.ExitCode}}' shared)" = 3 ]
+	[ "$(caisson wait shared)" = 3 ]
+}
+
+@test "what was written is there after a start, and kill ends it at once" {
+	caisson start shared
+	[ "$(caisson exec shared cat /kept)" = kept ]
+	caisson kill shared
+	[ "$(caisson wait shared)" = 137 ]
+	caisson rm shared
+	run ls "$STORE/instances"
+	[ -z "$output" ]
+}
+
+@test "-it gives the command a terminal" {
+	run -6 script -qec "$CAISSON_BUILD/bin/caisson --root $STORE run --rm -it --isolation pv --kernel $MACHINE_KERNEL \
+		busybox sh -c 'tty; read x; echo got \$x; exit 6'" /dev/null <<<"typed"
+	[[ "$output" == */dev/pts/*"got typed"* ]]
+}
+
+@test "a command that is not there is 127, and nothing is left" {
+	try_127 run --rm --isolation pv --kernel "$MACHINE_KERNEL" busybox nosuch
+	[[ "$output" == *"executable file not found"* ]]
+	run ls "$STORE/instances"
+	[ -z "$output" ]
+}
+
+@test "what cannot be is said" {
+	try run --rm --isolation pv --kernel nosuch busybox true
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"caisson kernel ls"* ]]
+	try run --rm --isolation pv --kernel /etc/passwd/x busybox true
+	[ "$status" -eq 125 ]
+	try run --rm --isolation pv --kernel "$MACHINE_KERNEL" -m 32m busybox true
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"its kernel needs 128 MiB"* ]]
+	try run --rm --isolation vm --kernel "$MACHINE_KERNEL" -v "$BATS_FILE_TMPDIR/files:/x" busybox true
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"volumes need --isolation pv"* ]]
+}
