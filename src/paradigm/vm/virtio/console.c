@@ -75,6 +75,8 @@ static void say(struct console *console)
 		virtqueue_push(queue, chain.head, (uint32_t)size);
 		console->say &= ~what;
 	}
+	if (virtqueue_listen(queue, console->say != 0))
+		virtio_kick(&console->virtio, QUEUE_CONTROL_RECEIVE);
 	virtio_notify(&console->virtio, QUEUE_CONTROL_RECEIVE);
 }
 
@@ -115,7 +117,8 @@ static void handle_control(struct console *console)
 		virtqueue_push(&console->virtio.queues[QUEUE_CONTROL_TRANSMIT], chain.head, 0);
 	}
 	virtio_notify(&console->virtio, QUEUE_CONTROL_TRANSMIT);
-	if (count == ROUND_MAX)
+	/* A driver with the event index tells of the first message only, unless it is asked to: and spins. */
+	if (count == ROUND_MAX || virtqueue_listen(&console->virtio.queues[QUEUE_CONTROL_TRANSMIT], true))
 		virtio_kick(&console->virtio, QUEUE_CONTROL_TRANSMIT);
 	say(console);
 }
