@@ -70,6 +70,11 @@ static int choose_engine(struct vm_plan *plan, struct error *err)
 	return ret;
 }
 
+static int open_what_runs(struct vm_plan *plan, struct error *err)
+{
+	return plan->settings.snapshot ? vm_open_snapshot(plan, err) : vm_open_kernel(plan, err);
+}
+
 static int write_command_line(struct vm_plan *plan, struct error *err)
 {
 	const struct oci_strings *words = &plan->settings.parameters;
@@ -190,7 +195,7 @@ static void fill_config(struct vm_plan *plan, enum vm_kind kind)
 static int prepare(enum vm_kind kind, struct vm_plan *plan, struct error *err)
 {
 	static int (*const parts[])(struct vm_plan * plan, struct error * err) = {
-		choose_engine, vm_open_kernel,	write_command_line, open_own,	   vm_open_mounts,
+		choose_engine, open_what_runs,	write_command_line, open_own,	   vm_open_mounts,
 		vm_open_disks, vm_open_network, write_config,	    vm_make_shell,
 	};
 	int ret = vm_settings_read(plan->spec, &plan->settings, err);

@@ -41,6 +41,9 @@ int vm_open_kernel(struct vm_plan *plan, struct error *err);
 /* prepare_disks.c: the root disk and the further ones. */
 int vm_open_disks(struct vm_plan *plan, struct error *err);
 
+/* prepare_snapshot.c: what the machine is to begin from. */
+int vm_open_snapshot(struct vm_plan *plan, struct error *err);
+
 /* prepare_mounts.c: what bind mounts bring in. */
 int vm_open_mounts(struct vm_plan *plan, struct error *err);
 

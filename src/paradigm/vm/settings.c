@@ -150,6 +150,7 @@ static int read_image(const struct oci_spec *spec, struct vm_settings *settings,
 {
 	settings->image = spec->vm.image.path;
 	settings->image_format = spec->vm.image.format;
+	settings->snapshot = oci_spec_annotation(spec, VM_ANNOTATION "snapshot");
 	settings->backing = oci_spec_annotation(spec, VM_ANNOTATION "image.backing");
 	if (!settings->image)
 		return 0;

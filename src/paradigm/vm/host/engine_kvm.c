@@ -249,6 +249,8 @@ static int snapshot(struct engine *engine, int state, int memory, struct error *
 
 	if (ret < 0)
 		return ret;
+	/* What the guest has said is its owner's to save. */
+	deliver_all(kvm);
 	ret = machine_save(kvm->machine, state, memory, err);
 	if (ret < 0)
 		(void)machine_resume(kvm->machine, NULL);

@@ -405,6 +405,15 @@ static struct session *find_free(struct sessions *sessions, enum agent_kind kind
 	return NULL;
 }
 
+void sessions_open_streams(struct session *session, const int stdio[static 3])
+{
+	struct loop *loop = session->all->loop;
+
+	stream_open(&session->input, loop, stdio[0], false, input_moved, session);
+	stream_open(&session->output, loop, stdio[1], true, output_moved, session);
+	stream_open(&session->errors, loop, stdio[2], true, errors_moved, session);
+}
+
 struct session *sessions_start(struct sessions *sessions, enum agent_kind kind, const char *text, size_t size,
 			       const int stdio[static 3], void *context, struct error *err)
 {
@@ -430,9 +439,7 @@ struct session *sessions_start(struct sessions *sessions, enum agent_kind kind, 
 				     .may_come_output = AGENT_CREDIT,
 				     .may_come_errors = AGENT_CREDIT,
 				     .context = context };
-	stream_open(&session->input, sessions->loop, stdio[0], false, input_moved, session);
-	stream_open(&session->output, sessions->loop, stdio[1], true, output_moved, session);
-	stream_open(&session->errors, sessions->loop, stdio[2], true, errors_moved, session);
+	sessions_open_streams(session, stdio);
 	put(sessions, kind, session->number, text, size);
 	return session;
 }

@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "paradigm/vm/agent.h"
 #include "paradigm/vm/host/stream.h"
+#include "paradigm/vm/machine/state.h"
 
 struct sessions;
 
@@ -98,5 +99,18 @@ void session_signal(struct session *session, uint32_t number);
 void session_resize(struct session *session, uint32_t rows, uint32_t columns);
 /* What goes to the guest beside sessions: a FILE, a SHARE, ASK_STATS, ... */
 void sessions_put(struct sessions *sessions, enum agent_kind kind, const void *payload, size_t size);
+
+/*
+ * session_state.c: the conversation as it stands, beside a machine that was saved with it.  Only the workload may run
+ * (-EBUSY).  What it wrote and nobody has read yet stays with the instance that goes on.
+ */
+int sessions_may_save(const struct sessions *sessions, struct error *err);
+void sessions_save(const struct sessions *sessions, struct state_writer *writer);
+/* Goes on with it, on descriptors that become the workload's.  -EINVAL: it is no such state. */
+int sessions_restore(struct sessions *sessions, struct state_reader *reader, const int stdio[static 3],
+		     struct error *err);
+
+/* For session_state.c. */
+void sessions_open_streams(struct session *session, const int stdio[static 3]);
 
 #endif

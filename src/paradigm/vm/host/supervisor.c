@@ -9,10 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -28,7 +30,7 @@
 #include "paradigm/vm/host/session.h"
 #include "paradigm/vm/host/supervisor.h"
 
-enum { TAIL_SIZE = 600 };
+enum { TAIL_SIZE = 600, STATE_MAX = 64 << 20 };
 
 struct supervisor {
 	const struct vm_config *config;
@@ -177,16 +179,21 @@ static void engine_ended(void *context, const struct engine_end *end)
 
 /* ---- what the guest's agent tells ---- */
 
+/* Whoever reads the workload's output must see its end.  Standard error stays ours, too, for the last words. */
+static void give_streams_away(struct supervisor *self, int stdio[static 3])
+{
+	for (int i = 0; i < 3; i++)
+		stdio[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
+	(void)dup2(self->signals.fd, STDIN_FILENO);
+	(void)dup2(self->signals.fd, STDOUT_FILENO);
+}
+
 static void take_config(struct supervisor *self)
 {
 	int stdio[3];
 	struct error err = ERROR_INIT;
 
-	for (int i = 0; i < 3; i++)
-		stdio[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
-	/* Whoever reads the workload's output must see its end.  Standard error stays ours, for the last words. */
-	(void)dup2(self->signals.fd, STDIN_FILENO);
-	(void)dup2(self->signals.fd, STDOUT_FILENO);
+	give_streams_away(self, stdio);
 	if (!sessions_start(&self->sessions, AGENT_CONFIG, self->oci, self->oci_size, stdio, NULL, &err))
 		fail(self, &err);
 	free(self->oci);
@@ -234,19 +241,23 @@ static void tell_size(struct supervisor *self)
 		session_resize(workload, rows, columns);
 }
 
-static void agent_started(void *context, struct session *session, uint32_t pid)
+static void workload_runs(struct supervisor *self)
 {
-	struct supervisor *self = context;
-
-	if (session->number != 0) {
-		server_started(&self->server, session, pid);
-		return;
-	}
 	self->started = true;
 	tell_size(self);
 	if (self->sync >= 0)
 		close(self->sync);
 	self->sync = -1;
+}
+
+static void agent_started(void *context, struct session *session, uint32_t pid)
+{
+	struct supervisor *self = context;
+
+	if (session->number == 0)
+		workload_runs(self);
+	else
+		server_started(&self->server, session, pid);
 }
 
 static void agent_failed(void *context, struct session *session, uint32_t code, const char *words)
@@ -301,9 +312,15 @@ static void agent_stats(void *context, const char *text, size_t size)
 	server_stats(&self->server, text, size);
 }
 
+/* The answer to AGENT_RESTORED. */
 static void agent_ready(void *context)
 {
-	(void)context;
+	struct supervisor *self = context;
+
+	if (self->started)
+		return;
+	disarm(self);
+	workload_runs(self);
 }
 
 static size_t agent_send(void *context, const void *bytes, size_t count)
@@ -338,13 +355,27 @@ static void control_counters(void *context, struct str *out)
 	str_printf(out, "%s%s}", more.length ? "," : "", str_text(&more));
 }
 
+/* The machine's state, and behind it that of the conversation with its agent. */
 static int control_snapshot(void *context, int state, int memory, struct error *err)
 {
 	struct supervisor *self = context;
+	struct state_writer writer = { .out = STR_INIT };
+	int ret;
 
 	if (!self->engine->ops->snapshot)
 		return error_set(err, EOPNOTSUPP, "machines that %s runs cannot be saved", self->engine->ops->name);
-	return self->engine->ops->snapshot(self->engine, state, memory, err);
+	ret = sessions_may_save(&self->sessions, err);
+	if (ret == 0)
+		ret = self->engine->ops->snapshot(self->engine, state, memory, err);
+	if (ret < 0)
+		return ret;
+	sessions_save(&self->sessions, &writer);
+	ret = str_failed(&writer.out) ? -ENOMEM : file_write_all(state, writer.out.text, writer.out.length);
+	str_free(&writer.out);
+	if (ret == 0)
+		return 0;
+	self->engine->ops->resume(self->engine);
+	return error_errno(err, -ret, "cannot write the state of the agent's channel");
 }
 
 static void control_resume(void *context)
@@ -454,6 +485,45 @@ static int read_oci(struct supervisor *self, struct error *err)
 	return ret < 0 ? error_wrap(err, "config.json") : 0;
 }
 
+/* The guest learns what time it is, and gets randomness that no other machine of this snapshot has. */
+static int say_restored(struct supervisor *self, struct error *err)
+{
+	struct {
+		uint64_t clock;
+		uint8_t entropy[256];
+	} restored;
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	restored.clock = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
+	if (getrandom(restored.entropy, sizeof(restored.entropy), 0) != (ssize_t)sizeof(restored.entropy))
+		return error_errno(err, errno, "getrandom");
+	sessions_put(&self->sessions, AGENT_RESTORED, &restored, sizeof(restored));
+	return 0;
+}
+
+static int restore_agent(struct supervisor *self, struct error *err)
+{
+	cleanup_free char *bytes = NULL;
+	struct state_reader reader;
+	int stdio[3], ret;
+	size_t size;
+
+	if (self->config->snapshot < 0)
+		return 0;
+	ret = lseek(self->config->snapshot, 0, SEEK_SET) < 0 ? -errno : 0;
+	if (ret == 0)
+		ret = file_read_fd(self->config->snapshot, STATE_MAX, &bytes, &size, NULL);
+	if (ret < 0)
+		return error_errno(err, -ret, "cannot read the snapshot");
+	free(self->oci);
+	self->oci = NULL;
+	give_streams_away(self, stdio);
+	state_reader_init(&reader, bytes, size);
+	ret = sessions_restore(&self->sessions, &reader, stdio, err);
+	return ret == 0 ? say_restored(self, err) : ret;
+}
+
 static int open_engine(struct supervisor *self, struct error *err)
 {
 	const struct engine_owner owner = {
@@ -506,7 +576,13 @@ static int open_all(struct supervisor *self, struct error *err)
 		ret = server_open(&self->server, &self->loop, self->config->control, &self->sessions, &control, err);
 	if (ret == 0)
 		ret = open_timer(self, err);
-	return ret < 0 ? ret : open_engine(self, err);
+	if (ret == 0)
+		ret = restore_agent(self, err);
+	if (ret == 0)
+		ret = open_engine(self, err);
+	if (ret == 0)
+		sessions_room(&self->sessions);
+	return ret;
 }
 
 static void close_all(struct supervisor *self)

@@ -55,12 +55,13 @@ void state_reader_init(struct state_reader *reader, const void *bytes, size_t co
 	*reader = (struct state_reader){ .at = first, .end = first, .next = first, .limit = first + count };
 }
 
-int state_enter(struct state_reader *reader, const char *name, uint32_t version, struct error *err)
+/* Into the next section, whatever it is; its version, or 0: there is no whole one. */
+static uint32_t enter_any(struct state_reader *reader, char found[static SECTION_NAME_MAX + 1])
 {
-	char found[SECTION_NAME_MAX + 1] = "";
 	uint32_t size, written;
 	uint64_t length;
 
+	memset(found, 0, SECTION_NAME_MAX + 1);
 	reader->failed = false;
 	reader->at = reader->next;
 	reader->end = reader->limit;
@@ -70,20 +71,55 @@ int state_enter(struct state_reader *reader, const char *name, uint32_t version,
 	(void)state_get(reader, found, reader->failed ? 0 : size);
 	written = state_get_u32(reader);
 	length = state_get_u64(reader);
-	if (reader->failed || length > (uint64_t)(reader->end - reader->at)) {
+	if (reader->failed || written == 0 || length > (uint64_t)(reader->end - reader->at)) {
 		reader->end = reader->at = reader->next;
 		reader->failed = true;
-		return error_set(err, EINVAL, "the snapshot ends where the state of %s should be", name);
+		return 0;
 	}
 	reader->end = reader->next = reader->at + length;
-	if (strlen(found) != size || strcmp(found, name) != 0)
-		return error_set(err, EINVAL, "the snapshot has the state of %s where that of %s should be", found,
-				 name);
-	if (written == 0 || written > version)
+	if (strlen(found) != size)
+		found[0] = '\0';
+	return written;
+}
+
+static int check_version(const char *name, uint32_t written, uint32_t version, struct error *err)
+{
+	if (written > version)
 		return error_set(err, EINVAL,
 				 "the snapshot's state of %s is of version %u, and this program knows up to %u", name,
 				 written, version);
 	return (int)written;
+}
+
+static int end_early(const char *name, struct error *err)
+{
+	return error_set(err, EINVAL, "the snapshot ends where the state of %s should be", name);
+}
+
+int state_enter(struct state_reader *reader, const char *name, uint32_t version, struct error *err)
+{
+	char found[SECTION_NAME_MAX + 1];
+	uint32_t written = enter_any(reader, found);
+
+	if (written == 0)
+		return end_early(name, err);
+	if (strcmp(found, name) != 0)
+		return error_set(err, EINVAL, "the snapshot has the state of %s where that of %s should be", found,
+				 name);
+	return check_version(name, written, version, err);
+}
+
+int state_find(struct state_reader *reader, const char *name, uint32_t version, struct error *err)
+{
+	char found[SECTION_NAME_MAX + 1];
+	uint32_t written;
+
+	do {
+		written = enter_any(reader, found);
+		if (written == 0)
+			return end_early(name, err);
+	} while (strcmp(found, name) != 0);
+	return check_version(name, written, version, err);
 }
 
 int state_leave(struct state_reader *reader, struct error *err)

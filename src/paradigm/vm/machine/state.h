@@ -37,6 +37,8 @@ struct state_reader {
 void state_reader_init(struct state_reader *reader, const void *bytes, size_t count);
 /* Enters the next section, which must have that name and at most that version; returns its version or -errno. */
 int state_enter(struct state_reader *reader, const char *name, uint32_t version, struct error *err);
+/* The same for the first section of that name, wherever it is; what is before it is passed over. */
+int state_find(struct state_reader *reader, const char *name, uint32_t version, struct error *err);
 /* -EINVAL if anything was missing or is left over. */
 int state_leave(struct state_reader *reader, struct error *err);
 bool state_get(struct state_reader *reader, void *bytes, size_t count);
