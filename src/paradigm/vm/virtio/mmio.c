@@ -116,24 +116,12 @@ static void activate(struct virtio *virtio)
 		virtio->active = true;
 }
 
-static void reset(struct virtio *virtio)
-{
-	if (virtio->active && virtio->ops->reset)
-		virtio->ops->reset(virtio);
-	virtio->active = false;
-	for (unsigned i = 0; i < virtio->queues_count; i++)
-		virtqueue_reset(&virtio->queues[i]);
-	virtio->features_driver = 0;
-	virtio->select_device_features = virtio->select_driver_features = virtio->select_queue = 0;
-	__atomic_store_n(&virtio->interrupt_status, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&virtio->status, 0, __ATOMIC_SEQ_CST);
-}
-
 static void quiesce(struct virtio *virtio)
 {
+	/* Before: while what is under way comes to its end, nothing new begins. */
+	virtio->quiet = true;
 	if (virtio->active && virtio->ops->quiesce)
 		virtio->ops->quiesce(virtio);
-	virtio->quiet = true;
 }
 
 /* What the driver has asked for meanwhile was not heard; look at everything. */
@@ -146,13 +134,31 @@ static void resume(struct virtio *virtio)
 		virtio_kick(virtio, i);
 }
 
+static void reset(struct virtio *virtio)
+{
+	bool quiet = virtio->quiet;
+
+	virtio->quiet = true;
+	if (virtio->active && virtio->ops->reset)
+		virtio->ops->reset(virtio);
+	virtio->quiet = quiet;
+	virtio->active = false;
+	for (unsigned i = 0; i < virtio->queues_count; i++)
+		virtqueue_reset(&virtio->queues[i]);
+	virtio->features_driver = 0;
+	virtio->select_device_features = virtio->select_driver_features = virtio->select_queue = 0;
+	__atomic_store_n(&virtio->interrupt_status, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&virtio->status, 0, __ATOMIC_SEQ_CST);
+}
+
 static void stop_queue(struct virtio *virtio)
 {
-	if (virtio->active && virtio->ops->quiesce)
-		virtio->ops->quiesce(virtio);
+	bool quiet = virtio->quiet;
+
+	quiesce(virtio);
 	virtqueue_reset(&virtio->queues[virtio->select_queue]);
-	if (virtio->active && virtio->ops->resume)
-		virtio->ops->resume(virtio);
+	if (!quiet)
+		resume(virtio);
 }
 
 static void carry_out(struct virtio *virtio, enum virtio_order order)

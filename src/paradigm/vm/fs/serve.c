@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "paradigm/vm/fs/serve.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "linux/capability.h"
+#include "linux/clone.h"
+
+/* A message is one piece of the socket's buffer. */
+enum { BUFFER = 4 * FUSE_REQUEST_MAX };
+
+struct buffers {
+	uint8_t request[sizeof(struct fs_message) + FUSE_REQUEST_MAX];
+	uint8_t reply[sizeof(struct fs_message) + FUSE_REPLY_MAX];
+};
+
+static size_t answer(struct fuse_server *server, struct buffers *buffers, size_t size)
+{
+	struct fs_message message;
+	size_t room = FUSE_REPLY_MAX;
+
+	memcpy(&message, buffers->request, sizeof(message));
+	room = message.room < room ? message.room : room;
+	memcpy(buffers->reply, &message, sizeof(message));
+	return sizeof(message) + fuse_serve(server, buffers->request + sizeof(message), size - sizeof(message),
+					    buffers->reply + sizeof(message), room);
+}
+
+int fs_serve_messages(struct fuse_server *server, int socket)
+{
+	struct buffers *buffers = malloc(sizeof(*buffers));
+	ssize_t count;
+	int ret = 0;
+
+	if (!buffers)
+		return -ENOMEM;
+	while (ret == 0) {
+		count = recv(socket, buffers->request, sizeof(buffers->request), 0);
+		if (count < 0 && errno == EINTR)
+			continue;
+		if (count <= 0) {
+			ret = count < 0 ? -errno : 0;
+			break;
+		}
+		if ((size_t)count < sizeof(struct fs_message)) {
+			ret = -EPROTO;
+		} else {
+			size_t size = answer(server, buffers, (size_t)count);
+
+			if (send(socket, buffers->reply, size, MSG_NOSIGNAL) < 0)
+				ret = -errno;
+		}
+	}
+	free(buffers);
+	return ret;
+}
+
+/* ---- the process ---- */
+
+static int keep_file_capabilities(struct error *err)
+{
+	static const char *const names[] = { "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FOWNER",
+					     "CAP_FSETID", "CAP_MKNOD",	       "CAP_SETFCAP" };
+	struct capability_sets sets = { .effective = 0 };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
+		sets.permitted |= UINT64_C(1) << capability_from_name(names[i]);
+	sets.permitted &= capability_own_permitted();
+	sets.effective = sets.permitted;
+	return capability_apply(&sets, err);
+}
+
+/* Each file that the guest knows is a descriptor. */
+static void raise_descriptors(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int confine(pid_t parent, struct error *err)
+{
+	sigset_t none;
+
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)prctl(PR_SET_NAME, "caisson-fs", 0, 0, 0);
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) < 0)
+		return error_errno(err, errno, "cannot confine the file server");
+	if (getppid() != parent)
+		return error_set(err, ESRCH, "the monitor is gone");
+	raise_descriptors();
+	return keep_file_capabilities(err);
+}
+
+static int serve(int directory, bool read_only, enum fs_protocol protocol, int socket, pid_t parent)
+{
+	const int keep[] = { directory, socket };
+	struct error err = ERROR_INIT;
+	struct fuse_server *server;
+	int ret = confine(parent, &err);
+
+	if (ret == 0)
+		ret = fds_close_from(3, keep, 2);
+	if (ret == 0)
+		ret = fuse_server_make(directory, read_only, &server, &err);
+	if (ret < 0) {
+		dprintf(STDERR_FILENO, "caisson-vmm: file server: %s\n", err.text);
+		return ret;
+	}
+	close(directory);
+	ret = protocol == FS_MESSAGES ? fs_serve_messages(server, socket) : fs_serve_vhost_user(server, socket);
+	fuse_server_free(server);
+	return ret;
+}
+
+int fs_start(int directory, bool read_only, enum fs_protocol protocol, int *socket, pid_t *pid, struct error *err)
+{
+	const int type = protocol == FS_MESSAGES ? SOCK_SEQPACKET : SOCK_STREAM, size = BUFFER;
+	cleanup_close int ours = -1, theirs = -1;
+	pid_t parent = getpid(), child;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_errno(err, errno, "cannot make the file server's socket");
+	ours = pair[0];
+	theirs = pair[1];
+	for (int i = 0; i < 2 && protocol == FS_MESSAGES; i++) /* as far as the system lets it */
+		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	child = fork();
+	if (child < 0)
+		return error_errno(err, errno, "cannot start the file server");
+	if (child == 0)
+		_exit(serve(directory, read_only, protocol, theirs, parent) < 0);
+	*pid = child;
+	*socket = take_fd(&ours);
+	return 0;
+}
