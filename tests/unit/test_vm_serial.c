@@ -195,6 +195,26 @@ static void test_full(void **state)
 	close_line(&line);
 }
 
+/* A driver that clears the FIFO loses what a chip would lose, and no more. */
+static void test_clear(void **state)
+{
+	static const uint8_t many[100] = { [16] = 7, [17] = 8 };
+	struct line line;
+
+	(void)state;
+	open_line(&line);
+	assert_int_equal(serial_input(line.serial, many, sizeof(many)), sizeof(many));
+	out(&line, 2, 0x07);
+	assert_int_equal(in(&line, 0), 7);
+	assert_int_equal(in(&line, 0), 8);
+	for (int i = 0; i < 10; i++)
+		out(&line, 2, 0x03);
+	assert_int_equal(in(&line, 5) & 1, 0);
+	assert_int_equal(serial_input(line.serial, "x", 1), 1);
+	assert_int_equal(in(&line, 0), 'x');
+	close_line(&line);
+}
+
 /* Any size, any offset the bus lets through, any order: nothing but the registers is touched. */
 static void test_hostile(void **state)
 {
@@ -263,9 +283,9 @@ static void test_snapshot(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_polled),	 cmocka_unit_test(test_divisor), cmocka_unit_test(test_interrupts),
-		cmocka_unit_test(test_loop),	 cmocka_unit_test(test_full),	 cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_polled), cmocka_unit_test(test_divisor),	cmocka_unit_test(test_interrupts),
+		cmocka_unit_test(test_loop),   cmocka_unit_test(test_full),	cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_clear),  cmocka_unit_test(test_snapshot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@ enum {
 	E820_COUNT = 0x1e8,
 	HEADER = 0x1f1,
 	SETUP_SECTORS = 0x1f1,
+	SYSTEM_SIZE = 0x1f4, /* in units of 16 bytes */
 	BOOT_FLAG = 0x1fe,
 	JUMP_LENGTH = 0x201,
 	HEADER_MAGIC = 0x202,
@@ -151,6 +152,11 @@ int boot_load_bzimage(struct boot_job *job, struct error *err)
 	setup = UINT64_C(512) * ((header[SETUP_SECTORS] ? header[SETUP_SECTORS] : 4) + 1);
 	if (setup >= job->kernel_size)
 		return error_set(err, ENOEXEC, "the kernel was cut short: nothing follows its header");
+	/* The signature behind it may be missing, the kernel may not: it would run into nothing. */
+	if (setup + UINT64_C(16) * get32(header + SYSTEM_SIZE) > job->kernel_size)
+		return error_set(err, ENOEXEC, "the kernel was cut short: it has %llu bytes, and its header says %llu",
+				 (unsigned long long)job->kernel_size,
+				 (unsigned long long)(setup + UINT64_C(16) * get32(header + SYSTEM_SIZE)));
 	if (job->image->command_line && strlen(job->image->command_line) > get32(header + COMMAND_LINE_SIZE))
 		return error_set(err, E2BIG, "the kernel takes a command line of at most %u bytes",
 				 get32(header + COMMAND_LINE_SIZE));

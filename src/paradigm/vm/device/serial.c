@@ -73,6 +73,15 @@ static void receive(struct serial *serial, uint8_t byte)
 	serial->input[(serial->input_first + serial->input_count++) % SERIAL_INPUT] = byte;
 }
 
+static void tell_of_room(struct serial *serial)
+{
+	if (!serial->refused || serial->input_count > SERIAL_INPUT / 2)
+		return;
+	serial->refused = false;
+	if (serial->options.room)
+		serial->options.room(serial->options.room_context);
+}
+
 static uint8_t read_data(struct serial *serial)
 {
 	uint8_t byte;
@@ -82,11 +91,7 @@ static uint8_t read_data(struct serial *serial)
 	byte = serial->input[serial->input_first];
 	serial->input_first = (serial->input_first + 1) % SERIAL_INPUT;
 	serial->input_count--;
-	if (serial->refused && serial->input_count <= SERIAL_INPUT / 2) {
-		serial->refused = false;
-		if (serial->options.room)
-			serial->options.room(serial->options.room_context);
-	}
+	tell_of_room(serial);
 	return byte;
 }
 
@@ -166,10 +171,20 @@ static void write_data(struct serial *serial, uint8_t byte)
 	serial->transmitted = true;
 }
 
+/* What the chip's FIFO would hold is gone; the rest is still on the line. */
+static void clear_receiver(struct serial *serial)
+{
+	size_t lost = serial->input_count < SERIAL_FIFO ? serial->input_count : SERIAL_FIFO;
+
+	serial->input_first = (serial->input_first + lost) % SERIAL_INPUT;
+	serial->input_count -= lost;
+	tell_of_room(serial);
+}
+
 static void write_fifo_control(struct serial *serial, uint8_t value)
 {
 	if (value & FIFO_CLEAR_RECEIVER || (value ^ serial->fifo_control) & FIFO_ON)
-		serial->input_count = serial->input_first = 0;
+		clear_receiver(serial);
 	serial->fifo_control = value & FIFO_ON ? value & FIFO_MASK : 0;
 }
 

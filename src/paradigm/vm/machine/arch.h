@@ -18,6 +18,9 @@ int arch_vcpu_init(struct machine_vcpu *vcpu, struct error *err);
 /* The first vCPU is to enter a kernel. */
 int arch_vcpu_enter(struct machine_vcpu *vcpu, const struct boot_state *boot, struct error *err);
 
+/* What a kernel expects of firmware while it runs; into memory, after it was loaded. */
+void arch_firmware(struct machine *machine);
+
 /* What went wrong where, for the end's reason: "rip 0x...", in the caller's buffer. */
 const char *arch_vcpu_place(struct machine_vcpu *vcpu, char *text, size_t size);
 

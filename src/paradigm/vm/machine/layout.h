@@ -31,6 +31,7 @@
 #define LAYOUT_VGA	       UINT64_C(0xa0000) /* first byte that is reserved for the firmware's world */
 #define LAYOUT_ACPI	       UINT64_C(0xe0000) /* RSDP, and all tables behind it */
 #define LAYOUT_ACPI_SIZE       UINT64_C(0x20000)
+#define LAYOUT_RESET_VECTOR    UINT64_C(0xffff0)
 #define LAYOUT_RAM_1M	       UINT64_C(0x100000)
 #define LAYOUT_VIRTIO	       UINT64_C(0xd0000000)
 #define LAYOUT_VIRTIO_SIZE     UINT64_C(0x1000) /* of each window */

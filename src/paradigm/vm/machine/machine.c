@@ -164,6 +164,8 @@ static int boot(struct machine *machine, const struct vm_config *config, struct 
 
 	if (result == 0)
 		result = acpi_write(&machine->memory, &facts, err);
+	if (result == 0)
+		arch_firmware(machine);
 	return result < 0 ? result : arch_vcpu_enter(&machine->vcpus[0], &state, err);
 }
 

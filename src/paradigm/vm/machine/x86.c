@@ -131,6 +131,28 @@ int arch_vcpu_enter(struct machine_vcpu *vcpu, const struct boot_state *boot, st
 	return result < 0 ? result : kvm_regs_set(&vcpu->kvm, &regs, err);
 }
 
+/*
+ * The reset vector.  Kernels that know of no other way to reset jump there in real mode: Linux under hardware-reduced
+ * ACPI takes that for a machine with EFI's runtime services, and finds none.
+ */
+void arch_firmware(struct machine *machine)
+{
+	static const uint8_t reset[] = {
+		0xba,
+		LAYOUT_RESET & 0xff,
+		LAYOUT_RESET >> 8, /* mov $LAYOUT_RESET, %dx */
+		0xb0,
+		LAYOUT_RESET_VALUE, /* mov $LAYOUT_RESET_VALUE, %al */
+		0xee,		    /* out %al, %dx */
+		0xf4,
+		0xeb,
+		0xfd, /* hlt, again */
+	};
+
+	/* A machine that is too small for it has no kernel that looks for it. */
+	(void)guest_memory_write(&machine->memory, LAYOUT_RESET_VECTOR, reset, sizeof(reset));
+}
+
 const char *arch_vcpu_place(struct machine_vcpu *vcpu, char *text, size_t size)
 {
 	struct kvm_regs regs = { .rip = 0 };

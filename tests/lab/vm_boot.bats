@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# lab: v2 apart
+#
+# Bare machines on a KVM that runs guests: Debian's cloud kernel as it comes, and kernels of a few instructions.
+
+bats_require_minimum_version 1.5.0
+
+# Time there is an emulator's in an emulator's.
+export BATS_TEST_TIMEOUT=240
+WORDS='console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests 8250.nr_uarts=1 rcupdate.rcu_expedited=1
+	no_timer_check audit=0 random.trust_cpu=on tsc=reliable'
+
+setup_file() {
+	local root=$BATS_FILE_TMPDIR/root
+	export KERNEL INITRD=$BATS_FILE_TMPDIR/initrd VMLINUX=$BATS_FILE_TMPDIR/vmlinux EMPTY=$BATS_FILE_TMPDIR/empty
+	: >"$EMPTY"
+	KERNEL=$(echo /lab/kernel/boot/vmlinuz-*)
+	mkdir -p "$root"/{bin,dev,proc}
+	cp /bin/busybox "$root/bin/"
+	cat >"$root/init" <<-'INIT'
+		#!/bin/busybox sh
+		/bin/busybox mount -t proc proc /proc
+		/bin/busybox mount -t devtmpfs dev /dev
+		echo "here is $(/bin/busybox uname -r) on $(/bin/busybox grep -c ^processor /proc/cpuinfo) CPUs"
+		case "$(/bin/busybox cat /proc/cmdline)" in
+		*test=panic*) echo c >/proc/sysrq-trigger ;;
+		*test=reboot*) /bin/busybox reboot -f ;;
+		*test=features*) /bin/busybox grep -o -w -m1 hypervisor /proc/cpuinfo
+			/bin/busybox cat /sys/devices/system/clocksource/clocksource0/current_clocksource 2>/dev/null ;;
+		*test=shell*) /bin/busybox sh </dev/ttyS0 ;;
+		*test=flood*) /bin/busybox yes ;;
+		esac
+		/bin/busybox poweroff -f
+	INIT
+	chmod 755 "$root/init"
+	(cd "$root" && find . | cpio -o -H newc --quiet) >"$INITRD"
+	unpack_vmlinux
+}
+
+# The payload of the bzImage: boot.rst of the kernel, payload_offset and payload_length.
+unpack_vmlinux() {
+	local sectors offset length
+	sectors=$(od -An -tu1 -j $((0x1f1)) -N 1 "$KERNEL")
+	offset=$(od -An -tu4 -j $((0x248)) -N 4 "$KERNEL")
+	length=$(od -An -tu4 -j $((0x24c)) -N 4 "$KERNEL")
+	# Four bytes behind it are the unpacked size.
+	tail -c +$(((sectors + 1) * 512 + offset + 1)) "$KERNEL" | head -c $((length - 4)) | lz4 -dc >"$VMLINUX"
+}
+
+# An ELF32 multiboot kernel out of machine code in hexadecimal, entered at its beginning.
+tiny() { # FILE HEX...
+	local file=$1
+	shift
+	{
+		printf '\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x01\0\0\0\x0c\0\x10\0\x34\0\0\0\0\0\0\0\0\0\0\0'
+		printf '\x34\0\x20\0\x01\0\0\0\0\0\0\0'
+		printf '\x01\0\0\0\0\x10\0\0\0\0\x10\0\0\0\x10\0\0\x01\0\0\0\x20\0\0\x07\0\0\0\0\0\0\0'
+	} >"$file"
+	truncate -s 4096 "$file"
+	{
+		printf '\x02\xb0\xad\x1b\0\0\0\0\xfe\x4f\x52\xe4'
+		# shellcheck disable=SC2059 # that is what makes bytes of it
+		printf "$(printf '\\x%s' "$@")"
+	} >>"$file"
+	truncate -s 8192 "$file"
+}
+
+boot() { # ARG...
+	run -"${STATUS:-0}" caisson vm boot --engine kvm --memory 192m --timeout 120 "$@" <"$EMPTY"
+}
+
+linux() { # WORDS ARG...
+	local words=$1
+	shift
+	boot --kernel "$KERNEL" --initrd "$INITRD" --cmdline "${WORDS//[$'\n\t']/ } $words" "$@"
+}
+
+@test "vm boot: Debian's cloud kernel, as a bzImage" {
+	linux ""
+	[[ $output == *"here is 6."*" on 1 CPUs"* ]]
+}
+
+@test "vm boot: the same by its PVH entry" {
+	boot --kernel "$VMLINUX" --initrd "$INITRD" --cmdline "${WORDS//[$'\n\t']/ }"
+	[[ $output == *"here is 6."*" on 1 CPUs"* ]]
+}
+
+@test "vm boot --isolation vm: a guest that is told nothing" {
+	linux "test=features" --isolation vm
+	[[ $output == *"here is 6."* ]]
+	[[ $output != *hypervisor* ]]
+	linux "test=features"
+	[[ $output == *hypervisor* ]]
+}
+
+@test "vm boot --vcpus" {
+	linux "" --vcpus 4
+	[[ $output == *"here is 6."*" on 4 CPUs"* ]]
+}
+
+@test "vm boot: a panic and a reboot are a reset" {
+	STATUS=2 linux test=panic
+	[[ $output == *"Kernel panic"* ]]
+	[[ $output == *"caisson-vmm: the guest asked for a reset"* ]]
+	STATUS=2 linux test=reboot
+}
+
+@test "vm boot: a guest reads from its serial port" {
+	local out=$BATS_TEST_TMPDIR/out i
+	: >"$out"
+	# shellcheck disable=SC2094 # it is read while it is written
+	{
+		for ((i = 0; i < 900; i++)); do ! grep -q "here is" "$out" || break; sleep 0.1; done
+		for ((i = 0; i < 300; i++)); do echo "n=\$((n + $i))"; done
+		# shellcheck disable=SC2016 # the guest's shell is meant
+		echo 'echo "it is $n"; exit'
+	} | caisson vm boot --engine kvm --memory 192m --timeout 120 --kernel "$KERNEL" --initrd "$INITRD" \
+		--cmdline "${WORDS//[$'\n\t']/ } test=shell" >"$out"
+	grep "it is 44850" "$out"
+}
+
+@test "vm boot: a triple fault is a crash" {
+	tiny "$BATS_TEST_TMPDIR/kernel" 0f 0b
+	STATUS=4 boot --kernel "$BATS_TEST_TMPDIR/kernel"
+	[[ $output == *"caisson-vmm: vCPU 0: triple fault"* ]]
+}
+
+@test "vm boot: the debug-exit port" {
+	tiny "$BATS_TEST_TMPDIR/kernel" b0 10 e6 f4 f4 eb fd
+	STATUS=33 boot --kernel "$BATS_TEST_TMPDIR/kernel"
+	[ "$output" = "" ]
+}
+
+@test "vm boot: a guest that never boots ends by the timeout, or by a signal, and leaves nothing" {
+	tiny "$BATS_TEST_TMPDIR/kernel" fa eb fe
+	STATUS=124 boot --kernel "$BATS_TEST_TMPDIR/kernel" --timeout 3
+	[[ $output == *"took too long"* ]]
+	caisson vm boot --engine kvm --kernel "$BATS_TEST_TMPDIR/kernel" --vcpus 2 <"$EMPTY" &
+	sleep 2
+	[ "$(cat /proc/$!/comm)" = caisson-vmm ]
+	grep -qx vcpu1 /proc/$!/task/*/comm
+	kill -TERM $!
+	run -143 wait $!
+	[ ! -e /proc/$! ]
+}
+
+@test "vm boot: a guest that floods its console harms nobody" {
+	caisson vm boot --engine kvm --memory 192m --kernel "$KERNEL" --initrd "$INITRD" \
+		--cmdline "${WORDS//[$'\n\t']/ } test=flood" <"$EMPTY" 2>/dev/null | head -c 200000 | tail -c 2 >"$BATS_TEST_TMPDIR/out" &
+	local pid
+	for ((i = 0; i < 600; i++)); do [ ! -s "$BATS_TEST_TMPDIR/out" ] || break; sleep 0.1; done
+	[ -s "$BATS_TEST_TMPDIR/out" ]
+	pid=$(pidof caisson-vmm)
+	[ "$(awk '/VmRSS/ { print $2 }' "/proc/$pid/status")" -lt 262144 ]
+	kill "$pid"
+}
+
+@test "vm boot: damaged kernels are refused" {
+	head -c 100000 "$KERNEL" >"$BATS_TEST_TMPDIR/short"
+	STATUS=125 boot --kernel "$BATS_TEST_TMPDIR/short"
+	head -c 300000 "$VMLINUX" >"$BATS_TEST_TMPDIR/short"
+	STATUS=125 boot --kernel "$BATS_TEST_TMPDIR/short"
+	STATUS=125 boot --kernel "$EMPTY"
+	STATUS=125 boot --kernel /nowhere
+	[[ $output == *"/nowhere"* ]]
+}
+
+@test "vm boot --counters" {
+	linux "" --counters "$BATS_TEST_TMPDIR/counters"
+	python3 - "$BATS_TEST_TMPDIR/counters" <<-'PYTHON'
+		import json, sys
+		counters = json.load(open(sys.argv[1]))
+		vcpu = counters["vcpus"][0]
+		assert sum(vcpu["exits"].values()) > 100, vcpu
+		assert vcpu["kvm"]["exits"] > sum(vcpu["exits"].values()), vcpu
+		assert any(device["name"] == "serial" and device["writes"] > 50 for device in counters["devices"])
+	PYTHON
+}
+
+@test "vm boot --hugepages" {
+	STATUS=125 linux "" --hugepages 2M
+	[[ $output == *"nr_hugepages"* ]]
+	echo 100 >/proc/sys/vm/nr_hugepages
+	linux "" --hugepages 2M
+	echo 0 >/proc/sys/vm/nr_hugepages
+	[[ $output == *"here is 6."* ]]
+}
