@@ -217,6 +217,11 @@ static void declare_pci(struct str *out)
 	aml_integer(out, 0);
 	aml_bus_window(&resources, 0, 0);
 	aml_ports(&resources, LAYOUT_PCI_ADDRESS, 8);
+	/* Where an IDE function in compatibility mode has its ports: Linux would move them otherwise, and cannot. */
+	aml_port_window(&resources, LAYOUT_ATA1, LAYOUT_ATA1 + LAYOUT_ATA_SIZE - 1);
+	aml_port_window(&resources, LAYOUT_ATA0, LAYOUT_ATA0 + LAYOUT_ATA_SIZE - 1);
+	aml_port_window(&resources, LAYOUT_ATA1_CONTROL & ~7, LAYOUT_ATA1_CONTROL | 7);
+	aml_port_window(&resources, LAYOUT_ATA0_CONTROL & ~7, LAYOUT_ATA0_CONTROL | 7);
 	aml_port_window(&resources, LAYOUT_PCI_PORTS, LAYOUT_PCI_PORTS + LAYOUT_PCI_PORTS_SIZE - 1);
 	aml_memory_window(&resources, (uint32_t)LAYOUT_PCI_MEMORY,
 			  (uint32_t)(LAYOUT_PCI_MEMORY + LAYOUT_PCI_MEMORY_SIZE - 1));
