@@ -12,6 +12,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char *const keys[] = { "depends", "vermagic", "" };
 
+	if (module_unsigned_size(data, size) > size)
+		abort();
+
 	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++) {
 		const char *value;
 		size_t length;

@@ -149,6 +149,26 @@ static void test_modinfo(void **unused)
 	}
 }
 
+static void test_signature(void **unused)
+{
+	static const char end[] = "module!signature\0\2\1\0\0\0\0\0\0\0\0\t~Module signature appended~\n";
+	enum { SIZE = sizeof(end) - 1, DESCRIPTION = 12, MAGIC = 28 };
+	char bytes[SIZE];
+
+	(void)unused;
+	memcpy(bytes, end, SIZE);
+	assert_int_equal(module_unsigned_size(bytes, SIZE), strlen("module!"));
+	assert_int_equal(module_unsigned_size(bytes, SIZE - 1), SIZE - 1);
+	assert_int_equal(module_unsigned_size(bytes + SIZE - MAGIC, MAGIC), MAGIC);
+	/* Nothing of the module itself is left, and longer than the whole. */
+	bytes[SIZE - MAGIC - 1] = SIZE - MAGIC - DESCRIPTION;
+	assert_int_equal(module_unsigned_size(bytes, SIZE), 0);
+	bytes[SIZE - MAGIC - 1]++;
+	assert_int_equal(module_unsigned_size(bytes, SIZE), SIZE);
+	bytes[SIZE - MAGIC - 4] = (char)0xff;
+	assert_int_equal(module_unsigned_size(bytes, SIZE), SIZE);
+}
+
 static void assert_modules(const struct module_list *list, const char *wanted)
 {
 	cleanup_str struct str names = STR_INIT;
@@ -375,6 +395,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_modinfo),
+		cmocka_unit_test(test_signature),
 		cmocka_unit_test_setup_teardown(test_order, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_damaged_modules, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_circle, set_up, tear_down),

@@ -2,6 +2,7 @@
 #include "paradigm/vm/boot/module.h"
 
 #include <elf.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,7 @@ static const struct {
 	bool required;
 } wanted[] = {
 	{ "virtio_mmio", "", PV, true },
-	{ "virtio_pci", "", PV, false }, /* where a machine of QEMU's has it */
+	{ "virtio_pci", "pci", PV, false }, /* where a machine of QEMU's has it */
 	{ "virtio_console", "", PV, true },
 	{ "virtio_blk", "", PV, true },
 	{ "ata_piix", "", VM, false },
@@ -103,6 +104,20 @@ int module_info(const void *bytes, size_t size, const char *key, const char **va
 			end++;
 	}
 	return -ENODATA;
+}
+
+size_t module_unsigned_size(const void *bytes, size_t size)
+{
+	static const char magic[] = "~Module signature appended~\n";
+	enum { MAGIC = sizeof(magic) - 1, DESCRIPTION = 12, LENGTH_AT = 8 };
+	const uint8_t *end = (const uint8_t *)bytes + size;
+	uint32_t length;
+
+	if (size < MAGIC + DESCRIPTION || memcmp(end - MAGIC, magic, MAGIC) != 0)
+		return size;
+	memcpy(&length, end - MAGIC - DESCRIPTION + LENGTH_AT, sizeof(length));
+	length = be32toh(length);
+	return length > size - MAGIC - DESCRIPTION ? size : size - MAGIC - DESCRIPTION - length;
 }
 
 /* ---- the tree of modules ---- */
@@ -208,8 +223,8 @@ static void put_entry(struct resolver *resolver, const char *path, char **bytes,
 	/* find_path() has it that the name is as long as one that we asked for. */
 	(void)snprintf(entry->name, sizeof(entry->name), "%s", base ? base + 1 : path);
 	entry->words = resolver->words;
+	entry->size = module_unsigned_size(*bytes, size);
 	entry->bytes = take_ptr(*bytes);
-	entry->size = size;
 }
 
 /* 1: the kernel does not have it. */
