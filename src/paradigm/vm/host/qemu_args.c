@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -164,6 +165,8 @@ static void add_chain(struct qemu_args *args, const struct vm_disk *disk, size_t
 	for (size_t k = disk->chain_count; k-- > 0;) {
 		int fd = disk->chain[k].fd;
 		bool read_only = disk->read_only || k > 0, qcow2 = strcmp(disk->chain[k].format, "qcow2") == 0;
+		/* QEMU takes a descriptor only for exactly what it is open for. */
+		bool opened_so = (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
 
 		add_text(args, "-add-fd");
 		add(args, "fd=%d,set=%d", fd, fd);
@@ -172,7 +175,7 @@ static void add_chain(struct qemu_args *args, const struct vm_disk *disk, size_t
 		add(args,
 		    "{\"driver\":\"file\",\"node-name\":\"disk%zu.%zu.file\",\"filename\":\"/dev/fdset/%d\","
 		    "\"locking\":\"off\",\"discard\":\"unmap\",\"read-only\":%s}",
-		    index, k, fd, read_only ? "true" : "false");
+		    index, k, fd, opened_so ? "true" : "false");
 		add_text(args, "-blockdev");
 		if (!qcow2)
 			add(args,
@@ -274,6 +277,10 @@ static int check_devices(const struct vm_config *config, const struct board *boa
 	if (config->kind == VM_KIND_VM && config->disks_count > IDE_DISKS)
 		return error_set(err, E2BIG, "this machine has room for %d disks, not %zu", IDE_DISKS,
 				 config->disks_count);
+	for (size_t i = 0; config->kind == VM_KIND_VM && i < config->disks_count; i++) {
+		if (config->disks[i].read_only)
+			return error_set(err, EINVAL, "disk %zu: a hard disk of QEMU's cannot be read-only", i);
+	}
 	if (config->kind == VM_KIND_VM && config->shares_count > 0)
 		return error_set(err, EINVAL, "directories can only be shared with virtio (pv)");
 	return 0;
