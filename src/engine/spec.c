@@ -331,7 +331,7 @@ static json_t *build_linux(const json_t *record, const struct spec_facts *facts,
 	json_t *resources = spec_build_resources(record, err), *devices = NULL, *linux_;
 
 	if (resources)
-		devices = spec_build_devices(record, document_at(resources, "devices"), err);
+		devices = spec_build_devices(record, facts, document_at(resources, "devices"), err);
 	if (!devices) {
 		json_decref(resources);
 		return NULL;

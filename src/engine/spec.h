@@ -65,7 +65,7 @@ json_t *spec_load(const char *text);
 json_t *spec_build_mounts(const json_t *record, const struct spec_facts *facts);
 json_t *spec_build_resources(const json_t *record, struct error *err);
 /* linux.devices, and the rules for them are appended to rules. */
-json_t *spec_build_devices(const json_t *record, json_t *rules, struct error *err);
+json_t *spec_build_devices(const json_t *record, const struct spec_facts *facts, json_t *rules, struct error *err);
 /* The capabilities that the record grants: bit N is capability N; -EINVAL for an unknown name. */
 int spec_capabilities(const json_t *record, uint64_t *mask, struct error *err);
 json_t *spec_capability_names(uint64_t mask);

@@ -258,13 +258,14 @@ static int add_host_devices(json_t *devices, struct error *err)
 	return 0;
 }
 
-json_t *spec_build_devices(const json_t *record, json_t *rules, struct error *err)
+json_t *spec_build_devices(const json_t *record, const struct spec_facts *facts, json_t *rules, struct error *err)
 {
 	json_t *devices = json_array(), *item;
 	int ret = 0;
 	size_t i;
 
-	if (document_bool(record, "HostConfig.Privileged"))
+	/* On a kernel of its own their numbers mean other devices, or none. */
+	if (document_bool(record, "HostConfig.Privileged") && !facts->disk)
 		ret = add_host_devices(devices, err);
 	json_array_foreach (document_at(record, "HostConfig.Devices"), i, item) {
 		if (ret == 0)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -23,26 +24,31 @@ static const char FEATURES[] = "none,has_journal,ext_attr,dir_index,filetype,ext
 /* A file's holes are zeros: there is nothing to clear, now or when it is mounted. */
 static const char EXTENDED[] = "lazy_itable_init=1,lazy_journal_init=1,assume_storage_prezeroed=1,nodiscard";
 
-__attribute__((noreturn)) static void run(int directory, int file, uint64_t size, int output)
+struct command {
+	const char *name;
+	const char *const *args;
+};
+
+/* In the child. */
+__attribute__((noreturn)) static void execute(const struct command *command, int directory, int file, int output)
 {
-	static char *const environment[] = { (char *)"MKE2FS_CONFIG=/dev/null", (char *)"LC_ALL=C", NULL };
-	static const char *const places[] = { "/usr/sbin/mke2fs", "/sbin/mke2fs", "/usr/local/sbin/mke2fs" };
-	char from[FILE_FD_PATH_MAX], to[FILE_FD_PATH_MAX], blocks[24];
-	const char *const args[] = { "mke2fs", "-q", "-F", "-b", "4096",    "-I", "256",    "-i",
-				     "16384",  "-m", "0",  "-J", "size=16", "-O", FEATURES, "-E",
-				     EXTENDED, "-d", from, to,	 blocks,    NULL };
+	static const char *const environment[] = { "MKE2FS_CONFIG=/dev/null", "LC_ALL=C", NULL };
+	static const char *const places[] = { "/usr/sbin", "/sbin", "/usr/local/sbin" };
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	sigset_t none;
 
+	/* Nobody waits for a file system that has no owner any more. */
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	file_fd_path(directory, from);
-	file_fd_path(file, to);
-	(void)snprintf(blocks, sizeof(blocks), "%" PRIu64, size / 4096);
 	if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(output, STDOUT_FILENO) >= 0 &&
 	    dup2(output, STDERR_FILENO) >= 0 && fcntl(directory, F_SETFD, 0) == 0 && fcntl(file, F_SETFD, 0) == 0) {
-		for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
-			execve(places[i], (char **)args, environment);
+		for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+			char path[64];
+
+			(void)snprintf(path, sizeof(path), "%s/%s", places[i], command->name);
+			execve(path, (char **)command->args, (char **)environment);
+		}
 	}
 	_exit(errno == ENOENT ? MISSING : 126);
 }
@@ -65,25 +71,47 @@ static int explain(int status, int output, struct error *err)
 			 "cannot make an ext4 file system: %s", *line ? line : "mke2fs was killed");
 }
 
-int ext4_make(int directory, int file, uint64_t size, struct error *err)
+static int run(const struct command *command, int directory, int file, struct error *err)
 {
-	cleanup_close int output = memfd_create("mke2fs", MFD_CLOEXEC), pidfd = -1;
-	/* Out of the way of the child's own 0, 1, 2. */
-	cleanup_close int from = fcntl(directory, F_DUPFD_CLOEXEC, 3), to = fcntl(file, F_DUPFD_CLOEXEC, 3);
+	cleanup_close int output = memfd_create("output", MFD_CLOEXEC), pidfd = -1;
 	struct clone_options options = CLONE_OPTIONS_INIT;
 	int status = 0, ret;
 	pid_t pid;
 
-	if (output < 0 || from < 0 || to < 0 || ftruncate(file, (off_t)size) < 0)
+	if (output < 0)
 		return error_errno(err, errno, "cannot make an ext4 file system");
 	options.pidfd = &pidfd;
 	pid = clone_process(&options, err);
 	if (pid < 0)
 		return pid;
 	if (pid == 0)
-		run(from, to, size, output);
+		execute(command, directory, file, output);
 	ret = pidfd_wait(pidfd, WEXITED, &status);
 	if (ret < 0)
-		return error_errno(err, -ret, "cannot wait for mke2fs");
+		return error_errno(err, -ret, "cannot wait for %s", command->name);
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : explain(status, output, err);
+}
+
+int ext4_make(int directory, int file, uint64_t size, struct error *err)
+{
+	/* Out of the way of the child's own 0, 1, 2. */
+	cleanup_close int source = fcntl(directory, F_DUPFD_CLOEXEC, 3), disk = fcntl(file, F_DUPFD_CLOEXEC, 3);
+	char from[FILE_FD_PATH_MAX], to[FILE_FD_PATH_MAX], blocks[24];
+	const char *const make[] = { "mke2fs", "-q", "-F", "-b", "4096",    "-I", "256",    "-i",
+				     "16384",  "-m", "0",  "-J", "size=16", "-O", FEATURES, "-E",
+				     EXTENDED, "-d", from, to,	 blocks,    NULL };
+	/* It is for what fsck(8) finds, and not in the directory. */
+	const char *const tidy[] = { "debugfs", "-w", "-R", "rmdir lost+found", to, NULL };
+	struct error unheard = ERROR_INIT;
+	int ret;
+
+	if (source < 0 || disk < 0 || ftruncate(file, (off_t)size) < 0)
+		return error_errno(err, errno, "cannot make an ext4 file system");
+	file_fd_path(source, from);
+	file_fd_path(disk, to);
+	(void)snprintf(blocks, sizeof(blocks), "%" PRIu64, size / 4096);
+	ret = run(&(struct command){ "mke2fs", make }, source, disk, err);
+	if (ret == 0 && faccessat(directory, "lost+found", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		(void)run(&(struct command){ "debugfs", tidy }, source, disk, &unheard);
+	return ret;
 }

@@ -9,13 +9,18 @@ load helpers
 load caisson
 load machine
 
+is_gone()
+{
+	! [ -e "/proc/$1" ]
+}
+
 setup_file()
 {
 	store_make
-	machine_kernel
+	machine_store
 	mkdir "$BATS_FILE_TMPDIR/files"
 	echo handed >"$BATS_FILE_TMPDIR/files/in"
-	caisson run -d --name shared --isolation pv --kernel "$MACHINE_KERNEL" -m 256m --vcpus 1 --init \
+	caisson run -d --name shared --isolation pv -m 256m --vcpus 1 --init \
 		-v "$BATS_FILE_TMPDIR/files/in:/handed:ro" busybox \
 		sh -c 'trap "echo terminated; exit 3" TERM; echo begun; while :; do sleep 0.1; done'
 }
@@ -28,7 +33,7 @@ teardown_file()
 words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x; echo to stderr >&2; exit 7'
 
 @test "pv runs the command on a kernel of its own, and ends as it ends" {
-	run -7 --separate-stderr caisson run --rm -i --isolation pv --kernel "$MACHINE_KERNEL" -m 256m -u 1000:100 \
+	run -7 --separate-stderr caisson run --rm -i --isolation pv -m 256m -u 1000:100 \
 		-e GREETING=hello -w /tmp --hostname inner --read-only busybox sh -c "$words" <<<"from stdin"
 	[ "${lines[0]}" = "${MACHINE_KERNEL##*/vmlinuz-}" ]
 	[ "${lines[*]:1}" = "1000 100 hello /tmp inner from stdin" ]
@@ -36,7 +41,7 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 }
 
 @test "vm does the same on hardware that knows nothing of virtualization" {
-	run -7 --separate-stderr caisson run --rm -i --isolation vm --kernel "$MACHINE_KERNEL" -m 256m -u 1000:100 \
+	run -7 --separate-stderr caisson run --rm -i --isolation vm -m 256m -u 1000:100 \
 		-e GREETING=hello -w /tmp --hostname inner --read-only busybox sh -c "$words" <<<"from stdin"
 	[ "${lines[0]}" = "${MACHINE_KERNEL##*/vmlinuz-}" ]
 	[ "${lines[*]:1}" = "1000 100 hello /tmp inner from stdin" ]
@@ -68,6 +73,13 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	[[ "$output" == */dev/pts/* ]]
 }
 
+@test "its memory stays as it is, its CPU time can change" {
+	run -1 caisson update -m 512m shared
+	[[ "$output" == *"cannot be changed while it runs"* ]]
+	caisson update --cpu-shares 512 shared
+	[ "$(caisson inspect -f '{{.HostConfig.CpuShares}}' shared)" = 512 ]
+}
+
 @test "pause holds it still, unpause lets it go on" {
 	caisson pause shared
 	is_in_state shared paused
@@ -87,24 +99,32 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	[ "$(caisson wait shared)" = 3 ]
 }
 
-@test "what was written is there after a start, and kill ends it at once" {
+@test "what was written is there after a start, and a killed monitor leaves nothing" {
 	caisson start shared
 	[ "$(caisson exec shared cat /kept)" = kept ]
-	caisson kill shared
+	local monitor qemu
+	monitor=$(process_of shared)
+	qemu=$(cat "/proc/$monitor/task/$monitor/children")
+	[ -n "$qemu" ]
+	kill -9 "$monitor"
 	[ "$(caisson wait shared)" = 137 ]
+	eventually is_gone "${qemu% }"
+	eventually is_in_state shared exited
+	run find /sys/fs/cgroup -name "caisson-$(caisson inspect -f '{{.Id}}' shared)"
+	[ -z "$output" ]
 	caisson rm shared
 	run ls "$STORE/instances"
 	[ -z "$output" ]
 }
 
 @test "-it gives the command a terminal" {
-	run -6 script -qec "$CAISSON_BUILD/bin/caisson --root $STORE run --rm -it --isolation pv --kernel $MACHINE_KERNEL \
+	run -6 script -qec "$CAISSON_BUILD/bin/caisson --root $STORE run --rm -it --isolation pv \
 		busybox sh -c 'tty; read x; echo got \$x; exit 6'" /dev/null <<<"typed"
 	[[ "$output" == */dev/pts/*"got typed"* ]]
 }
 
 @test "a command that is not there is 127, and nothing is left" {
-	try_127 run --rm --isolation pv --kernel "$MACHINE_KERNEL" busybox nosuch
+	try_127 run --rm --isolation pv busybox nosuch
 	[[ "$output" == *"executable file not found"* ]]
 	run ls "$STORE/instances"
 	[ -z "$output" ]
@@ -116,10 +136,10 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	[[ "$output" == *"caisson kernel ls"* ]]
 	try run --rm --isolation pv --kernel /etc/passwd/x busybox true
 	[ "$status" -eq 125 ]
-	try run --rm --isolation pv --kernel "$MACHINE_KERNEL" -m 32m busybox true
+	try run --rm --isolation pv -m 32m busybox true
 	[ "$status" -eq 125 ]
 	[[ "$output" == *"its kernel needs 128 MiB"* ]]
-	try run --rm --isolation vm --kernel "$MACHINE_KERNEL" -v "$BATS_FILE_TMPDIR/files:/x" busybox true
+	try run --rm --isolation vm -v "$BATS_FILE_TMPDIR/files:/x" busybox true
 	[ "$status" -eq 125 ]
 	[[ "$output" == *"volumes need --isolation pv"* ]]
 }

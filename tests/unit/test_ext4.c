@@ -89,6 +89,9 @@ static void holds_what_the_directory_holds(void **state)
 	assert_int_equal(fstat(disk, &st), 0);
 	assert_true(st.st_size == INT64_C(1) << 33);
 	assert_true(st.st_blocks < (16 << 20) / 512); /* sparse */
+	described = ask("ls");
+	assert_null(strstr(described, "lost+found"));
+	free(described);
 	content = ask("cat \"a file\"");
 	assert_string_equal(content, "content");
 	described = ask("stat \"a file\"");

@@ -148,7 +148,9 @@ static int check_shared(const json_t *document, const char *isolation, struct er
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
 		const char *mode = document_text(document, modes[i].path);
 
-		if (strcmp(mode, "host") == 0 || str_starts(mode, "container:"))
+		/* Another instance's network can be had: what it receives is handed on. */
+		if (strcmp(mode, "host") == 0 ||
+		    (str_starts(mode, "container:") && strcmp(modes[i].what, "network") != 0))
 			return error_set(
 				err, EINVAL,
 				"--%s %s: an instance with --isolation %s has a kernel of its own and shares no "

@@ -14,6 +14,7 @@
 #include "cli/template.h"
 #include "engine/recover.h"
 #include "linux/cgroup.h"
+#include "runtime/paradigms.h"
 
 struct format_flags {
 	const char *format;
@@ -111,6 +112,22 @@ static const char *cgroup_version(struct engine *engine)
 	return name;
 }
 
+/* What can isolate an instance here, and how; or why not. */
+static json_t *describe_isolation(void)
+{
+	json_t *object = json_object();
+
+	for (size_t i = 0; paradigms_all[i]; i++) {
+		cleanup_str struct str engine = STR_INIT;
+		struct error err = ERROR_INIT;
+		int ret = paradigms_all[i]->probe(&engine, &err);
+
+		(void)json_object_set_new(object, paradigms_all[i]->name,
+					  ret < 0 ? json_sprintf("no: %s", err.text) : json_string(str_text(&engine)));
+	}
+	return object;
+}
+
 int info_command(struct cli *cli, int argc, char **argv)
 {
 	struct format_flags flags = { .format = NULL };
@@ -142,6 +159,7 @@ int info_command(struct cli *cli, int argc, char **argv)
 			   "KernelVersion", host.release, "DockerRootDir", engine->images.root, "Name", host.nodename,
 			   "NCPU", get_nprocs(), "MemTotal", (json_int_t)memory.totalram * memory.mem_unit, "Rootless",
 			   engine->images.rootless);
+	(void)json_object_set_new(object, "Isolation", describe_isolation());
 	return show_object(cli, flags.format, object);
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/str.h"
 #include "linux/capability.h"
 #include "linux/mount.h"
 #include "paradigm/vm/prepare.h"
@@ -45,16 +46,18 @@ static void add_host(struct oci_spec *spec, const char *path)
 	spec->mounts_count++;
 }
 
-/* The directory right below "/" that a program is in, unless /usr has it. */
+/* Where a program was installed that is not below /usr: its directory, or the one above its bin. */
 static int add_place_of(struct oci_spec *spec, const char *program)
 {
-	size_t length = strcspn(program + 1, "/") + 1;
-	const char *top = arena_printf(&spec->arena, "%.*s", (int)length, program);
+	char *place = arena_strdup(&spec->arena, program);
 
-	if (!top)
+	if (!place)
 		return -ENOMEM;
-	if (strcmp(top, "/usr") != 0)
-		add_host(spec, top);
+	*strrchr(place, '/') = '\0';
+	if (str_ends(place, "/bin"))
+		*strrchr(place, '/') = '\0';
+	if (*place && !str_starts(program, "/usr/"))
+		add_host(spec, place);
 	return 0;
 }
 
