@@ -19,7 +19,7 @@ guest_make()
 	kernel=${LAB_CACHE:-/var/tmp/lab-cache}/kernel
 	version=$(ls "$kernel/lib/modules" 2>/dev/null) || skip "no guest kernel in $kernel: tests/lab/lab fetches it"
 	export GUEST=$BATS_FILE_TMPDIR/guest
-	mkdir -p "$GUEST/rootfs"/{bin,dev,etc,proc,sys,tmp,root} "$GUEST/init"
+	mkdir -p "$GUEST/rootfs"/{bin,dev,etc,one,proc,sys,tmp,two,root} "$GUEST/init"
 	store=$GUEST/store
 	"$VM_BUILD/bin/caisson" --root "$store" kernel add -q --name guest --modules "$kernel/lib/modules/$version" \
 		"$kernel/boot/vmlinuz-$version"

@@ -10,6 +10,12 @@ setup_file()
 	guest_make
 }
 
+# A test that fails leaves no machine behind.
+teardown()
+{
+	[ -z "${vmm:-}" ] || gone "$vmm" || kill -KILL "$vmm"
+}
+
 # Both streams into files of their own, the exit status into status.
 run_machine()
 {
@@ -133,6 +139,22 @@ child_of()
 	# However much was said.
 	[ "$(stat -c %s "$BATS_TEST_TMPDIR/console")" -gt 10000 ]
 	[ "$(stat -c %s "$BATS_TEST_TMPDIR/console")" -lt 1100000 ]
+}
+
+@test "directories are shared: written where that is allowed, and nowhere else" {
+	mkdir "$BATS_TEST_TMPDIR/one" "$BATS_TEST_TMPDIR/two"
+	echo "of the host" >"$BATS_TEST_TMPDIR/one/file"
+	JQ='.mounts += [{destination: "/one", type: "bind", source: "/one", options: ["rbind"]},
+		{destination: "/two", type: "bind", source: "/two", options: ["rbind", "ro"]}]' \
+		config sh -c 'cat /one/file; echo "of the guest" >/one/made; echo no >/two/made; exit 3'
+	EXTRA='{shares: [{fd: 26, tag: "a", mount: 3, read_only: false}, {fd: 27, tag: "b", mount: 4, read_only: true}]}' \
+		run_machine pv 26<"$BATS_TEST_TMPDIR/one" 27<"$BATS_TEST_TMPDIR/two"
+	[ "$status" -eq 3 ]
+	[ "$(head -1 "$BATS_TEST_TMPDIR/out")" = "of the host" ]
+	[ "$(cat "$BATS_TEST_TMPDIR/one/made")" = "of the guest" ]
+	grep -q "Read-only file system" "$BATS_TEST_TMPDIR/err"
+	[ ! -e "$BATS_TEST_TMPDIR/two/made" ]
+
 }
 
 @test "a terminal is the guest's, with its size, and is given back as it was" {

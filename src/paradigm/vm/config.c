@@ -106,7 +106,8 @@ static const struct field pin_fields[] = {
 static const struct list pins = LIST(pins, VM_VCPUS_MAX, &(const int32_t){ 0 }, pin_fields);
 static const struct list disks = LIST(disks, VM_DISKS_MAX, &(const struct vm_disk){ .chain_count = 0 }, disk_fields);
 static const struct list nets = LIST(nets, VM_NETS_MAX, (&(const struct vm_net){ .tap = -1, .vhost = -1 }), net_fields);
-static const struct list shares = LIST(shares, VM_SHARES_MAX, &(const struct vm_share){ .fd = -1 }, share_fields);
+static const struct list shares = LIST(shares, VM_SHARES_MAX, (&(const struct vm_share){ .fd = -1, .server = -1 }),
+				       share_fields);
 static const struct list files = LIST(files, VM_FILES_MAX, &(const struct vm_file){ .fd = -1 }, file_fields);
 
 static const struct field config_fields[] = {

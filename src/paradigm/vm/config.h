@@ -48,6 +48,7 @@ struct vm_share {
 	bool read_only;
 	uint32_t mount;	  /* index in "mounts" */
 	const char *path; /* of the mount's source below the directory; NULL: the directory itself */
+	int server;	  /* not written: the socket to who serves it (fs/serve.h), once he does; the engine's */
 };
 
 /* A file of the host's that the guest gets a copy of, at the place of a mount of config.json. */

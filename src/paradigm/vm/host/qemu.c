@@ -387,6 +387,8 @@ static int make(const struct vm_config *config, struct loop *loop, const struct 
 	qemu->process = (struct loop_source){ .fd = -1, .ready = process_ready, .context = qemu };
 	qemu->timer = (struct loop_source){ .fd = -1, .ready = timer_ready, .context = qemu };
 	qemu->words = (struct loop_source){ .fd = -1, .ready = words_ready, .context = qemu };
+	for (size_t i = 0; i < config->shares_count; i++)
+		qemu->sockets.shares[i] = config->shares[i].server;
 	ret = open_all(qemu, err);
 	if (ret < 0) {
 		qemu_free(&qemu->engine);

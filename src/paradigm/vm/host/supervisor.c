@@ -28,12 +28,14 @@
 #include "paradigm/vm/host/greeting.h"
 #include "paradigm/vm/host/server.h"
 #include "paradigm/vm/host/session.h"
+#include "paradigm/vm/host/shares.h"
 #include "paradigm/vm/host/supervisor.h"
 
 enum { TAIL_SIZE = 600, STATE_MAX = 64 << 20 };
 
 struct supervisor {
-	const struct vm_config *config;
+	struct vm_config config;
+	struct shares shares;
 	struct loop loop;
 	struct engine *engine;
 	struct sessions sessions;
@@ -344,8 +346,8 @@ static void control_counters(void *context, struct str *out)
 	cleanup_str struct str more = STR_INIT;
 
 	str_printf(out, "{\"engine\":\"%s\",\"isolation\":\"%s\",\"vcpus\":%u,\"memory\":%" PRIu64 ",",
-		   self->engine->ops->name, self->config->kind == VM_KIND_PV ? "pv" : "vm", self->config->vcpus,
-		   self->config->memory);
+		   self->engine->ops->name, self->config.kind == VM_KIND_PV ? "pv" : "vm", self->config.vcpus,
+		   self->config.memory);
 	str_printf(out, "\"console\":{\"bytes\":%" PRIu64 "},", self->console.total);
 	str_printf(out,
 		   "\"agent\":{\"frames_in\":%" PRIu64 ",\"frames_out\":%" PRIu64 ",\"bytes_in\":%" PRIu64
@@ -435,7 +437,7 @@ static void timer_ready(struct loop_source *source, uint32_t events)
 	(void)events;
 	disarm(self);
 	(void)error_set(&err, ETIMEDOUT, "the virtual machine's guest has not answered within %u seconds",
-			self->config->boot_seconds);
+			self->config.boot_seconds);
 	fail(self, &err);
 }
 
@@ -457,9 +459,9 @@ static int open_signals(struct supervisor *self, struct error *err)
 
 static int open_timer(struct supervisor *self, struct error *err)
 {
-	struct itimerspec when = { .it_value = { .tv_sec = self->config->boot_seconds } };
+	struct itimerspec when = { .it_value = { .tv_sec = self->config.boot_seconds } };
 
-	if (self->config->boot_seconds == 0)
+	if (self->config.boot_seconds == 0)
 		return 0;
 	self->timer.fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	if (self->timer.fd < 0 || timerfd_settime(self->timer.fd, 0, &when, NULL) < 0)
@@ -473,7 +475,7 @@ static int read_oci(struct supervisor *self, struct error *err)
 {
 	const struct json_value *root, *terminal;
 	struct arena arena = { 0 };
-	int ret = file_read_fd(self->config->oci, AGENT_FRAME_MAX, &self->oci, &self->oci_size, err);
+	int ret = file_read_fd(self->config.oci, AGENT_FRAME_MAX, &self->oci, &self->oci_size, err);
 
 	if (ret == 0)
 		ret = json_parse(self->oci, self->oci_size, &arena, &root, err);
@@ -509,11 +511,11 @@ static int restore_agent(struct supervisor *self, struct error *err)
 	int stdio[3], ret;
 	size_t size;
 
-	if (self->config->snapshot < 0)
+	if (self->config.snapshot < 0)
 		return 0;
-	ret = lseek(self->config->snapshot, 0, SEEK_SET) < 0 ? -errno : 0;
+	ret = lseek(self->config.snapshot, 0, SEEK_SET) < 0 ? -errno : 0;
 	if (ret == 0)
-		ret = file_read_fd(self->config->snapshot, STATE_MAX, &bytes, &size, NULL);
+		ret = file_read_fd(self->config.snapshot, STATE_MAX, &bytes, &size, NULL);
 	if (ret < 0)
 		return error_errno(err, -ret, "cannot read the snapshot");
 	free(self->oci);
@@ -533,8 +535,8 @@ static int open_engine(struct supervisor *self, struct error *err)
 		.ended = engine_ended,
 		.context = self,
 	};
-	const struct engine_ops *ops = self->config->engine == VM_ENGINE_KVM ? &engine_kvm : &engine_qemu;
-	int ret = ops->make(self->config, &self->loop, &owner, &self->engine, err);
+	const struct engine_ops *ops = self->config.engine == VM_ENGINE_KVM ? &engine_kvm : &engine_qemu;
+	int ret = ops->make(&self->config, &self->loop, &owner, &self->engine, err);
 
 	return ret < 0 ? ret : ops->start(self->engine, err);
 }
@@ -573,9 +575,11 @@ static int open_all(struct supervisor *self, struct error *err)
 	if (ret == 0 && self->terminal)
 		self->raw = tty_make_raw(STDIN_FILENO, &self->saved, NULL) == 0;
 	if (ret == 0)
-		ret = server_open(&self->server, &self->loop, self->config->control, &self->sessions, &control, err);
+		ret = server_open(&self->server, &self->loop, self->config.control, &self->sessions, &control, err);
 	if (ret == 0)
 		ret = open_timer(self, err);
+	if (ret == 0)
+		ret = shares_start(&self->shares, &self->config, err);
 	if (ret == 0)
 		ret = restore_agent(self, err);
 	if (ret == 0)
@@ -589,6 +593,7 @@ static void close_all(struct supervisor *self)
 {
 	if (self->engine)
 		self->engine->ops->free(self->engine);
+	shares_stop(&self->shares);
 	server_close(&self->server);
 	sessions_close(&self->sessions);
 	disarm(self);
@@ -609,13 +614,13 @@ int supervisor_run(const struct vm_config *config)
 
 	if (!self)
 		return VMM_EXIT_FAILED;
-	self->config = config;
+	self->config = *config;
 	self->sync = config->sync;
 	self->loop.epoll = self->loop.wake = -1;
 	self->signals = (struct loop_source){ .fd = -1, .ready = signals_ready, .context = self };
 	self->timer = (struct loop_source){ .fd = -1, .ready = timer_ready, .context = self };
 	console_open(&self->console, config->console);
-	greeting_open(&self->greeting, config);
+	greeting_open(&self->greeting, &self->config);
 	if (open_all(self, &err) < 0 || (!self->done && loop_run(&self->loop, &err) < 0))
 		fail(self, &err);
 	close_all(self);

@@ -14,6 +14,7 @@
 #include "paradigm/vm/virtio/balloon.h"
 #include "paradigm/vm/virtio/blk.h"
 #include "paradigm/vm/virtio/console.h"
+#include "paradigm/vm/virtio/fs.h"
 #include "paradigm/vm/virtio/net.h"
 #include "paradigm/vm/virtio/rng.h"
 #include "paradigm/vm/virtio/virtio.h"
@@ -119,6 +120,14 @@ static int add_disk(struct machine *machine, const struct vm_disk *disk, struct 
 	return connect_device(machine, device, err);
 }
 
+static int add_share(struct machine *machine, const struct vm_share *share, struct error *err)
+{
+	struct device *device;
+	int result = virtio_fs_make(share->tag, share->server, &machine->memory, &machine->io.loop, &device, err);
+
+	return result < 0 ? result : connect_device(machine, device, err);
+}
+
 /* The directory becomes the device's: the configuration keeps its own. */
 static int add_vsock(struct machine *machine, const struct vm_config *config, struct error *err)
 {
@@ -154,6 +163,8 @@ int machine_add_virtio(struct machine *machine, const struct machine_options *op
 		result = add_disk(machine, &config->disks[i], err);
 	for (size_t i = 0; result == 0 && i < config->nets_count; i++)
 		result = add_net(machine, &config->nets[i], err);
+	for (size_t i = 0; result == 0 && i < config->shares_count; i++)
+		result = add_share(machine, &config->shares[i], err);
 	if (result == 0 && config->vsock >= 0)
 		result = add_vsock(machine, config, err);
 	if (result == 0 && machine->bare)
