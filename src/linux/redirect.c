@@ -32,15 +32,17 @@ static int set_qdisc(struct netlink *netlink, int index, uint16_t type, uint16_t
 /* All of them (no bit of the first word is looked at), and that is the end of it. */
 static int add_filter(struct netlink *netlink, int from, int to, struct error *words)
 {
-	struct {
+	union {
 		struct tc_u32_sel selector;
-		struct tc_u32_key key;
-	} all = { .selector = { .flags = TC_U32_TERMINAL, .nkeys = 1 } };
+		uint8_t bytes[sizeof(struct tc_u32_sel) + sizeof(struct tc_u32_key)]; /* one key behind it */
+	} all = { .bytes = { 0 } };
 	struct tc_mirred mirred = { .action = TC_ACT_STOLEN, .eaction = TCA_EGRESS_REDIR, .ifindex = (uint32_t)to };
 	struct netlink_request request;
 	struct tcmsg *header = netlink_begin(&request, RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, sizeof(*header));
 	size_t options, actions, action, parameters;
 
+	all.selector.flags = TC_U32_TERMINAL;
+	all.selector.nkeys = 1;
 	header->tcm_family = AF_UNSPEC;
 	header->tcm_ifindex = from;
 	header->tcm_parent = ingress;
