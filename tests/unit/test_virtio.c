@@ -71,6 +71,8 @@ static void echo_handle(struct virtio *virtio, unsigned queue)
 		virtqueue_push(&virtio->queues[queue], chain.head, (uint32_t)count);
 	}
 	virtio_notify(virtio, queue);
+	if (virtqueue_listen(&virtio->queues[queue], true))
+		virtio_kick(virtio, queue);
 }
 
 static void echo_finish(struct loop_source *source, uint32_t events)
@@ -526,8 +528,8 @@ static void test_faults(void **state)
 		assert_true(driver_get(&driver, VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG);
 		/* From now on it is deaf, on the other queue too. */
 		handled = echo->handled;
-		driver_kick(&driver, 0);
-		driver_kick(&driver, 1);
+		driver_set(&driver, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		driver_set(&driver, VIRTIO_MMIO_QUEUE_NOTIFY, 1);
 		driver_run(&driver);
 		assert_int_equal(echo->handled, handled);
 		driver_set(&driver, VIRTIO_MMIO_STATUS, 0);
@@ -584,7 +586,7 @@ static void test_interrupts(void **state)
 		assert_int_equal(driver_interrupts(&driver), i == 3);
 	}
 	/* A kick for nothing is answered by nothing. */
-	driver_kick(&driver, 0);
+	driver_set(&driver, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 	driver_run(&driver);
 	assert_int_equal(driver_interrupts(&driver), 0);
 	for (int i = 0; i < 4; i++)

@@ -16,6 +16,9 @@
 #include "paradigm/vm/virtio/rng.h"
 #include "virtio_driver.h"
 
+/* As Linux has it: a device that does not ask for the next kick does not get it. */
+#define EVENT_INDEX (UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX)
+
 /* ---- rng ---- */
 
 static struct device *make_rng(struct driver *driver)
@@ -44,7 +47,7 @@ static void test_rng(void **state)
 
 	(void)state;
 	driver_open(&driver);
-	driver_start(&driver, make_rng(&driver), 0);
+	driver_start(&driver, make_rng(&driver), EVENT_INDEX);
 	at = driver_alloc(&driver, 4096);
 	assert_int_equal(driver_request(&driver, 0, 0, 0, at, 1000), 1000);
 	assert_true(count_nonzero(driver_at(&driver, at, 1000), 1000) > 900);
@@ -66,7 +69,7 @@ static void test_rng_rounds(void **state)
 	(void)state;
 	driver_open(&driver);
 	driver_adopt(&driver, make_rng(&driver));
-	assert_true(driver_negotiate(&driver, UINT64_C(1) << VIRTIO_F_VERSION_1));
+	assert_true(driver_negotiate(&driver, EVENT_INDEX | UINT64_C(1) << VIRTIO_F_VERSION_1));
 	driver_set_queue(&driver, 0, 64);
 	driver_go(&driver);
 	buffer.address = driver_alloc(&driver, 8);
@@ -142,7 +145,7 @@ static void test_console(void **state)
 	driver_open(&driver);
 	driver_adopt(&driver, make_console(&driver, &sink, NULL));
 	assert_int_equal(virtio_console_input(driver.device, "x", 1), 0);
-	driver_start(&driver, driver.device, 0);
+	driver_start(&driver, driver.device, EVENT_INDEX);
 	send_text(&driver, 1, "hello ");
 	send_text(&driver, 1, "host");
 	assert_string_equal(sink.text, "hello host");
@@ -178,7 +181,7 @@ static void test_console_flood(void **state)
 	(void)state;
 	memset(&sink, 0, sizeof(sink));
 	driver_open(&driver);
-	driver_start(&driver, make_console(&driver, &sink, NULL), 0);
+	driver_start(&driver, make_console(&driver, &sink, NULL), EVENT_INDEX);
 	buffers[0] = (struct driver_buffer){ .address = driver_alloc(&driver, 20000), .size = 20000 };
 	for (int i = 0; i < 8; i++)
 		(void)driver_add(&driver, 1, buffers, 1);
@@ -263,7 +266,7 @@ static struct device *make_balloon(struct driver *driver)
 	return device;
 }
 
-static const uint64_t balloon_features = UINT64_C(1) << VIRTIO_BALLOON_F_STATS_VQ |
+static const uint64_t balloon_features = EVENT_INDEX | UINT64_C(1) << VIRTIO_BALLOON_F_STATS_VQ |
 					 UINT64_C(1) << VIRTIO_BALLOON_F_REPORTING;
 
 static void send_pages(struct driver *driver, const uint32_t *pages, size_t count)

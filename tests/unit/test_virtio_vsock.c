@@ -58,7 +58,7 @@ static void open_rig(struct rig *rig)
 	strcpy(rig->dir, "/tmp/vsock.XXXXXX");
 	assert_non_null(mkdtemp(rig->dir));
 	driver_open(&rig->driver);
-	driver_start(&rig->driver, make_vsock(rig), 0);
+	driver_start(&rig->driver, make_vsock(rig), UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX);
 	for (int i = 0; i < DRIVER_QUEUE_SIZE; i++) {
 		rig->rx[i] = driver_alloc(&rig->driver, RX_SIZE);
 		add_rx(rig, rig->rx[i]);

@@ -581,7 +581,7 @@ static void test_device(void **state)
 	driver_open(&driver);
 	if (virtio_fs_make("data", socket, &driver.memory, &driver.loop, &device, &err) < 0)
 		fail_msg("%s", err.text);
-	driver_start(&driver, device, 0);
+	driver_start(&driver, device, UINT64_C(1) << VIRTIO_RING_F_EVENT_IDX);
 	driver_config(&driver, 0, tag, 8);
 	driver_config(&driver, 8, tag + 8, 8);
 	assert_string_equal(tag, "data");

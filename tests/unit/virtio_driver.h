@@ -49,6 +49,7 @@ struct driver_buffer {
 struct driver_queue {
 	uint64_t descriptors, available, used;
 	uint16_t size, next_descriptor, next_available, seen_used;
+	uint16_t told; /* next_available at the last kick */
 };
 
 struct driver {
@@ -294,9 +295,20 @@ __attribute__((unused)) static uint16_t driver_add_indirect(struct driver *drive
 	return head;
 }
 
+/* Tells the device of what was offered since the last time, if it wants to hear of that: as Linux does, no more. */
 __attribute__((unused)) static void driver_kick(struct driver *driver, unsigned index)
 {
-	driver_set(driver, VIRTIO_MMIO_QUEUE_NOTIFY, index);
+	struct driver_queue *queue = &driver->queues[index];
+	const uint16_t *used = driver_at(driver, queue->used, 6 + 8 * (uint64_t)queue->size);
+	uint16_t before = queue->told, now = queue->next_available, event;
+
+	queue->told = now;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	event = __atomic_load_n(&used[2 + 4 * queue->size], __ATOMIC_RELAXED);
+	if (virtio_has(driver->virtio, VIRTIO_RING_F_EVENT_IDX)
+		    ? (uint16_t)(now - event - 1) < (uint16_t)(now - before)
+		    : !(__atomic_load_n(&used[0], __ATOMIC_RELAXED) & VRING_USED_F_NO_NOTIFY))
+		driver_set(driver, VIRTIO_MMIO_QUEUE_NOTIFY, index);
 }
 
 /* Rounds of the loop, until there is nothing to do. */
