@@ -9,6 +9,12 @@ load helpers
 load caisson
 load machine
 
+# says NAME TEXT
+says()
+{
+	caisson logs "$1" | grep "$2"
+}
+
 is_gone()
 {
 	! [ -e "/proc/$1" ]
@@ -21,7 +27,8 @@ setup_file()
 	mkdir "$BATS_FILE_TMPDIR/files"
 	echo handed >"$BATS_FILE_TMPDIR/files/in"
 	caisson run -d --name shared --isolation pv -m 256m --vcpus 1 --init \
-		-v "$BATS_FILE_TMPDIR/files/in:/handed:ro" busybox \
+		-v "$BATS_FILE_TMPDIR/files/in:/handed:ro" -v "$BATS_FILE_TMPDIR/files:/files" \
+		-v "$BATS_FILE_TMPDIR/files:/files-ro:ro" -v kept:/volume busybox \
 		sh -c 'trap "echo terminated; exit 3" TERM; echo begun; while :; do sleep 0.1; done'
 }
 
@@ -49,7 +56,7 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 }
 
 @test "logs, ps, inspect, top and stats show it like any other" {
-	eventually grep begun <(caisson logs shared)
+	eventually says shared begun
 	[ "$(caisson ps --format '{{.Names}} {{.State}}')" = "shared running" ]
 	[ "$(caisson inspect -f '{{.State.Status}} {{.HostConfig.Isolation}}' shared)" = "running pv" ]
 	caisson top shared | grep -q caisson-vmm
@@ -65,6 +72,18 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	[ "$(caisson exec shared cat /handed)" = handed ]
 	run -127 caisson exec shared nosuch
 	run -126 caisson exec shared /etc/hosts
+}
+
+@test "directories and volumes are shared, both ways" {
+	[ "$(caisson exec shared cat /files/in)" = handed ]
+	caisson exec shared sh -c 'echo back >/files/out; chown 1000:100 /files/out; echo v >/volume/v'
+	[ "$(cat "$BATS_FILE_TMPDIR/files/out")" = back ]
+	[ "$(stat -c %u:%g "$BATS_FILE_TMPDIR/files/out")" = 1000:100 ]
+	echo later >"$BATS_FILE_TMPDIR/files/later"
+	[ "$(caisson exec shared cat /files/later)" = later ]
+	run -1 caisson exec shared touch /files-ro/x
+	[[ "$output" == *"Read-only file system"* ]]
+	[ "$(cat "$STORE/volumes/kept/_data/v")" = v ]
 }
 
 @test "exec -it has a terminal" {
