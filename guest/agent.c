@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/paradigm.h"
+
 enum {
 	CHANNEL_SECONDS = 10, /* until the line to the host must be there */
 	LATE_MS = 500,	      /* after the workload's start, for modules that it does not need */
@@ -323,7 +325,7 @@ static void debug(void *context, const char *text)
 
 static int open_runtime(struct agent *agent, struct error *err)
 {
-	int ret = runtime_open(&agent->runtime, "/run/caisson", err);
+	int ret = runtime_open(&agent->runtime, GUEST_RUNTIME, err);
 
 	agent->runtime.warn = warn;
 	agent->runtime.debug = agent->boot.words.debug ? debug : NULL;

@@ -2,16 +2,22 @@
 #include "guest/paradigm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/str.h"
 #include "guest/boot.h"
 #include "linux/process.h"
 #include "linux/procfs.h"
 #include "paradigm/container/container.h"
+#include "paradigm/shell/seccomp.h"
+#include "paradigm/vm/agent.h"
+#include "runtime/runtime.h"
 
 static const char cgroup_path[] = "/caisson";
 
@@ -143,8 +149,24 @@ static int probe(struct str *engine, struct error *err)
 	return paradigm_container.probe(engine, err);
 }
 
+/* What the host has compiled.  Without it, it is compiled here. */
+static void take_filter(const struct oci_seccomp *profile)
+{
+	static const char path[] = GUEST_RUNTIME "/" RUNTIME_SECCOMP_CACHE;
+	cleanup_close int mounts = open(BOOT_MOUNTS, O_PATH | O_DIRECTORY | O_CLOEXEC), cache = -1;
+	char name[16];
+
+	(void)snprintf(name, sizeof(name), "%u", AGENT_FILE_SECCOMP);
+	if (!profile->set || faccessat(mounts, name, F_OK, 0) < 0)
+		return;
+	(void)mkdir(path, 0700);
+	cache = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	(void)seccomp_cache_adopt(profile, cache, mounts, name);
+}
+
 static int prepare(struct paradigm_setup *setup, struct error *err)
 {
+	take_filter(&setup->spec->linux_.seccomp);
 	return guest_edit_spec(setup->spec, BOOT_MOUNTS, err);
 }
 

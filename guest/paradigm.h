@@ -17,6 +17,9 @@
 
 extern const struct paradigm paradigm_guest;
 
+/* Where the runtime keeps what it knows. */
+#define GUEST_RUNTIME "/run/caisson"
+
 /*
  * Edits the specification.  mounts: directory with what the host handed in, by the index of the mount: a file, or a
  * symbolic link to where it is.  -ENOENT: the source of a bind mount was not.

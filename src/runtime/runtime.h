@@ -54,6 +54,9 @@ struct runtime {
 	bool cgroups_read;  /* read on first use */
 };
 
+/* Below the root: compiled seccomp filters (paradigm/shell/seccomp.h).  No container can have this name. */
+#define RUNTIME_SECCOMP_CACHE "@seccomp"
+
 /* root NULL: the default.  The directory is made on first create, mode 0711. */
 int runtime_open(struct runtime *runtime, const char *root, struct error *err);
 void runtime_close(struct runtime *runtime);

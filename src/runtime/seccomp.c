@@ -13,12 +13,9 @@
 #include "paradigm/shell/seccomp.h"
 #include "runtime/internal.h"
 
-/* No container can have this name: see container_id_is_valid(). */
-#define CACHE "@seccomp"
-
 static int open_cache(const struct runtime *runtime)
 {
-	cleanup_free char *path = path_join(runtime->root, CACHE);
+	cleanup_free char *path = path_join(runtime->root, RUNTIME_SECCOMP_CACHE);
 
 	if (!path || (mkdir(path, 0700) < 0 && errno != EEXIST))
 		return -1;

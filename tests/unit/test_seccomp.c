@@ -671,6 +671,39 @@ static void test_refused_installation(void **state)
 	assert_int_equal(load_nothing(), 0);
 }
 
+/* From one machine's cache into another's, under another name meanwhile. */
+static void test_cache_adopted(void **state)
+{
+	struct cache cache;
+	struct seccomp_filter filter;
+	char other[] = "/tmp/test_seccomp.XXXXXX", bytes[65536];
+	int fd, dir, copy;
+	ssize_t size;
+
+	(void)state;
+	cache_open(&cache);
+	assert_non_null(mkdtemp(other));
+	dir = open(other, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = seccomp_cache_open(&cache.spec.linux_.seccomp, cache.fd, NULL);
+	copy = openat(dir, "4711", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_true(dir >= 0 && fd >= 0 && copy >= 0);
+	size = read(fd, bytes, sizeof(bytes));
+	assert_true(size > 0 && write(copy, bytes, (size_t)size) == size);
+	close(fd);
+	close(copy);
+	assert_int_equal(seccomp_cache_adopt(&cache.spec.linux_.seccomp, dir, dir, "nothing"), -ENOENT);
+	assert_int_equal(seccomp_cache_adopt(&cache.spec.linux_.seccomp, dir, dir, "4711"), 0);
+	assert_int_equal(seccomp_compile_cached(&cache.spec.linux_.seccomp, dir, &filter, NULL), 0);
+	assert_true(filter.from_cache);
+	assert_int_equal(filter.count, cache.fresh.count);
+	seccomp_filter_free(&filter);
+	/* Nowhere to keep it. */
+	assert_int_equal(seccomp_cache_open(&cache.spec.linux_.seccomp, -1, NULL), -ENOENT);
+	close(dir);
+	assert_int_equal(file_remove_all(AT_FDCWD, other, NULL), 0);
+	cache_close(&cache);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -688,6 +721,7 @@ int main(void)
 		cmocka_unit_test(test_the_kernel_takes_the_prologue),
 		cmocka_unit_test(test_sanity),
 		cmocka_unit_test(test_cache),
+		cmocka_unit_test(test_cache_adopted),
 		cmocka_unit_test(test_spoiled_cache_files),
 		cmocka_unit_test(test_notify),
 		cmocka_unit_test(test_refused_installation),

@@ -41,6 +41,14 @@ int seccomp_compile(const struct oci_seccomp *profile, struct seccomp_filter *fi
 int seccomp_compile_cached(const struct oci_seccomp *profile, int cache_fd, struct seccomp_filter *filter,
 			   struct error *err);
 
+/*
+ * For a guest that is to compile nothing: makes sure that the cache has the program, and opens its file (O_RDONLY,
+ * owned by the caller).  -ENOENT: it cannot be kept there.
+ */
+int seccomp_cache_open(const struct oci_seccomp *profile, int cache_fd, struct error *err);
+/* Puts such a file, name beneath dirfd on the same file system, into a cache as the program of that profile here. */
+int seccomp_cache_adopt(const struct oci_seccomp *profile, int cache_fd, int dirfd, const char *name);
+
 /* Loads the filter into the calling thread: see seccomp_install() in linux/seccomp.h for what is returned. */
 int seccomp_filter_load(const struct seccomp_filter *filter, struct error *err);
 

@@ -103,6 +103,30 @@ bool seccomp_cache_read(int cache_fd, const char *key, struct seccomp_filter *fi
 	return true;
 }
 
+int seccomp_cache_open(const struct oci_seccomp *profile, int cache_fd, struct error *err)
+{
+	struct seccomp_filter filter;
+	char key[SECCOMP_KEY_MAX];
+	int ret = seccomp_compile_cached(profile, cache_fd, &filter, err), fd;
+
+	if (ret < 0)
+		return ret;
+	seccomp_filter_free(&filter);
+	fd = cache_fd >= 0 && seccomp_cache_key(profile, key)
+		     ? openat(cache_fd, key, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+		     : -1;
+	return fd < 0 ? error_set(err, ENOENT, "the compiled filter is not kept") : fd;
+}
+
+int seccomp_cache_adopt(const struct oci_seccomp *profile, int cache_fd, int dirfd, const char *name)
+{
+	char key[SECCOMP_KEY_MAX];
+
+	if (!seccomp_cache_key(profile, key))
+		return -ENOENT;
+	return renameat(dirfd, name, cache_fd, key) < 0 ? -errno : 0;
+}
+
 void seccomp_cache_write(int cache_fd, const char *key, const struct seccomp_filter *filter)
 {
 	size_t code_size = filter->count * WORD;

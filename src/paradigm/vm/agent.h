@@ -79,6 +79,10 @@ enum agent_kind {
 	AGENT_CREDIT_GRANT = 128, /* u32 agent_kind of the stream (OUTPUT, ERRORS, INPUT), u32 bytes */
 };
 
+/* In place of a mount's index in FILE: the finished filter of linux.seccomp (seccomp_cache_open()), which takes a tenth
+ * of a second to be made where processors are emulated. */
+#define AGENT_FILE_SECCOMP UINT32_MAX
+
 struct agent_frame {
 	uint32_t size; /* of the payload */
 	uint16_t kind;

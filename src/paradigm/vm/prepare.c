@@ -18,6 +18,8 @@
 #include "linux/clone.h"
 #include "linux/companion.h"
 #include "linux/mount.h"
+#include "paradigm/shell/seccomp.h"
+#include "paradigm/vm/agent.h"
 #include "paradigm/vm/choose.h"
 #include "paradigm/vm/host/control.h"
 #include "paradigm/vm/kernel.h"
@@ -176,6 +178,26 @@ static int write_config(struct vm_plan *plan, struct error *err)
 	return plan->prepared->config < 0 ? plan->prepared->config : 0;
 }
 
+/* The guest would have to compile it at each start.  A serial line takes longer for it than that; and what cannot be
+ * compiled is the guest's to say. */
+static int open_filter(struct vm_plan *plan, struct error *err)
+{
+	struct vm_config *config = &plan->config;
+	const struct oci_seccomp *profile = &plan->spec->linux_.seccomp;
+	int fd;
+
+	if (!profile->set || config->kind != VM_KIND_PV || config->files_count == VM_FILES_MAX)
+		return 0;
+	fd = seccomp_cache_open(profile, plan->setup->cache_fd, NULL);
+	if (fd < 0)
+		return 0;
+	fd = vm_keep(plan, fd, err);
+	if (fd < 0)
+		return fd;
+	config->files[config->files_count++] = (struct vm_file){ .fd = fd, .mount = AGENT_FILE_SECCOMP };
+	return 0;
+}
+
 static void fill_config(struct vm_plan *plan, enum vm_kind kind)
 {
 	const struct vm_settings *settings = &plan->settings;
@@ -195,8 +217,8 @@ static void fill_config(struct vm_plan *plan, enum vm_kind kind)
 static int prepare(enum vm_kind kind, struct vm_plan *plan, struct error *err)
 {
 	static int (*const parts[])(struct vm_plan * plan, struct error * err) = {
-		choose_engine, open_what_runs,	write_command_line, open_own,	   vm_open_mounts,
-		vm_open_disks, vm_open_network, write_config,	    vm_make_shell,
+		choose_engine, open_what_runs,	write_command_line, open_own,	  vm_open_mounts,
+		vm_open_disks, vm_open_network, open_filter,	    write_config, vm_make_shell,
 	};
 	int ret = vm_settings_read(plan->spec, &plan->settings, err);
 
