@@ -9,7 +9,7 @@
 
 static const char *const sources[] = {
 	"file",	  "dir",      "signal",		  "capability",	      "image",		 "volume",
-	"kernel", "instance", "instance-running", "instance-stopped", "instance-paused", NULL
+	"kernel", "snapshot", "instance", "instance-running", "instance-stopped", "instance-paused", NULL
 };
 
 /* Where a walk along the words has come to. */

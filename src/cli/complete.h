@@ -23,7 +23,7 @@
  * `complete` of struct cli_option is a list of words: what a value may be.  These stand for what there is, and may
  * follow a prefix that ends in ':' or '=' ("container:instance"):
  *     file dir signal capability     found here
- *     image volume instance kernel   found by the program (struct completion)
+ *     image volume instance kernel snapshot    found by the program (struct completion)
  *     instance-running instance-stopped instance-paused
  * In struct command `;` separates what is for the first operand, the second, ...; the last one is for all that follow.
  */

@@ -25,7 +25,7 @@
  * A directory in pending/, locked.  Between mkdir and flock it would look like waste: whoever makes one holds a shared
  * lock on pending/ for that moment, and whoever sweeps holds an exclusive one.
  */
-static int make_pending(struct engine *engine, const char *id, struct error *err)
+int engine_make_pending(struct engine *engine, const char *id, struct error *err)
 {
 	cleanup_close int gate = openat(engine->pending_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_close int fd = -1;
@@ -222,6 +222,11 @@ static void waste(struct engine *engine, const char *id, const char *name, const
 	(void)file_remove_all_held(engine->pending_fd, id, held, NULL);
 }
 
+void engine_waste(struct engine *engine, const char *id)
+{
+	waste(engine, id, NULL, NULL, false, NULL);
+}
+
 int instance_create(struct engine *engine, const struct instance_create_options *options, struct instance *instance,
 		    struct error *err)
 {
@@ -235,7 +240,7 @@ int instance_create(struct engine *engine, const struct instance_create_options 
 		ret = name_check(options->name, err);
 	if (ret < 0)
 		return ret;
-	instance->dir_fd = make_pending(engine, instance->id, err);
+	instance->dir_fd = engine_make_pending(engine, instance->id, err);
 	if (instance->dir_fd < 0)
 		return instance->dir_fd;
 	instance->locked = true;

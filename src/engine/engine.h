@@ -22,6 +22,7 @@
  *     ROOT/names/NAME         symbolic link to ID: made and taken in one step
  *     ROOT/pending/ID         instances that are being made or removed: whatever is there and not locked is waste
  *     ROOT/volumes/NAME/_data
+ *     ROOT/machines/NAME      saved machines: snapshot.h
  *     ROOT/rootfs             empty; here an instance attaches its root, in its own mount namespace
  *
  * ROOT is the image store's.  The runtime's own state, with the config.json of
@@ -132,6 +133,11 @@ int instance_rename(struct instance *instance, const char *name, struct error *e
  * locked and not running (remove.h).  Once this has begun the instance is gone for everybody else.
  */
 int instance_discard(struct instance *instance, bool volumes, struct error *err);
+
+/* ROOT/pending/ID, new and locked: what is made there is waste until it is moved away.  Its descriptor. */
+int engine_make_pending(struct engine *engine, const char *id, struct error *err);
+/* Removes that, and the lease of its name. */
+void engine_waste(struct engine *engine, const char *id);
 
 /* Removes what creations and removals that died have left in pending/.  Cheap when there is nothing. */
 void engine_sweep(struct engine *engine);

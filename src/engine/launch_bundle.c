@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "engine/launch_disk.h"
 #include "engine/mounts.h"
+#include "engine/snapshot.h"
 #include "engine/spec.h"
 #include "engine/state.h"
 #include "engine/volume.h"
@@ -324,6 +325,8 @@ static int build_config(struct instance *instance, const struct launch_options *
 	cleanup_free char *root = path_join(instance->engine->images.root, ENGINE_ROOTFS);
 	cleanup_free char *disk = instance_path(instance, INSTANCE_DISK),
 			  *base = instance_path(instance, INSTANCE_DISK_BASE);
+	cleanup_free char *snapshot = snapshot_path(instance->engine,
+						    document_text(instance->record, "HostConfig.Snapshot"));
 	cleanup_free char *kernels = path_join(instance->engine->images.root, "kernels");
 	cleanup_free char *cgroup = NULL;
 	cleanup_json json_t *seccomp = NULL;
@@ -348,6 +351,9 @@ static int build_config(struct instance *instance, const struct launch_options *
 	if (has_disk(instance)) {
 		facts.disk = disk;
 		facts.disk_base = base;
+		/* Only at first: what has run since is on its disk. */
+		if (*document_text(instance->record, "HostConfig.Snapshot") && !instance_marked(instance, "last-run"))
+			facts.snapshot = snapshot;
 		facts.kernels = kernels && access(kernels, F_OK) == 0 ? kernels : NULL;
 	}
 	facts.cgroup = cgroup;

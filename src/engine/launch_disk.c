@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "engine/snapshot.h"
 #include "image/disk.h"
 #include "paradigm/vm/block/qcow2_create.h"
 
@@ -39,8 +40,11 @@ static int make_top(struct instance *instance, struct error *err)
 int launch_disk(struct instance *instance, const struct image *image, const struct image_layers *layers,
 		struct error *err)
 {
-	int ret = 0;
+	const char *snapshot = document_text(instance->record, "HostConfig.Snapshot");
+	int ret = *snapshot ? snapshot_disk(instance, snapshot, err) : 0;
 
+	if (ret < 0)
+		return ret;
 	if (exists(instance, INSTANCE_DISK))
 		return exists(instance, INSTANCE_DISK_BASE)
 			       ? 0

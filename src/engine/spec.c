@@ -367,6 +367,9 @@ static void add_machine(json_t *config, const json_t *record, const struct spec_
 	else if (*kernel)
 		(void)json_object_set_new(document_at(config, "annotations"), "org.caisson.vm.kernel",
 					  json_string(kernel));
+	if (facts->snapshot)
+		(void)json_object_set_new(document_at(config, "annotations"), "org.caisson.vm.snapshot",
+					  json_string(facts->snapshot));
 	if (facts->kernels)
 		(void)json_object_set_new(document_at(config, "annotations"), "org.caisson.vm.kernels",
 					  json_string(facts->kernels));

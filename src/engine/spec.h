@@ -29,8 +29,9 @@ struct spec_facts {
 	const char *directory; /* the instance's: hostname, hosts and resolv.conf are in it */
 	const char *rootfs;    /* where the root is attached: absolute */
 	const char *disk,
-		*disk_base;  /* a qcow2 image with the root, and the raw one that it stands on; NULL: no disk */
-	const char *kernels; /* directory of kernels; NULL: the system's */
+		*disk_base;   /* a qcow2 image with the root, and the raw one that it stands on; NULL: no disk */
+	const char *kernels;  /* directory of kernels; NULL: the system's */
+	const char *snapshot; /* directory of the saved machine to begin from; NULL: none */
 	const struct image_user *user;
 	const gid_t *extra_groups;
 	size_t extra_groups_count;

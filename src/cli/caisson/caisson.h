@@ -83,7 +83,7 @@ int attach_stdio(struct cli *cli, struct instance *instance, int client, const s
 struct container_flags {
 	json_t *document; /* engine/document.h */
 	struct option_list env_files, label_files, attach;
-	const char *name, *pull, *platform, *detach_keys, *entrypoint;
+	const char *name, *pull, *platform, *detach_keys, *entrypoint, *snapshot;
 	bool detach, no_sig_proxy, quiet;
 };
 /* The tables (NULL-terminated), for run and for create. */
@@ -104,7 +104,7 @@ json_t *env_of_flag(const char *text, struct error *err);
 
 /* The commands, by file. */
 extern const struct command root_commands[], image_commands[], container_commands[], volume_commands[],
-	kernel_commands[], system_commands[], vm_commands[];
+	kernel_commands[], snapshot_commands[], system_commands[], vm_commands[];
 int help_command(struct cli *cli, int argc, char **argv);
 int completion_command(struct cli *cli, int argc, char **argv);
 int complete_command(struct cli *cli, int argc, char **argv);

@@ -239,6 +239,16 @@ const struct command root_commands[] = {
 			   "  caisson kernel ls",
 	},
 	{
+		.name = "snapshot",
+		.group = "Engine",
+		.operands = "COMMAND",
+		.summary = "Save running machines, to begin others there",
+		.commands = snapshot_commands,
+		.details = "Examples:\n"
+			   "  caisson snapshot create web warm\n"
+			   "  caisson run --from-snapshot warm",
+	},
+	{
 		.name = "system",
 		.group = "Engine",
 		.operands = "COMMAND",

@@ -6,6 +6,7 @@
 
 #include "cli/caisson/caisson.h"
 #include "cli/complete.h"
+#include "engine/snapshot.h"
 #include "engine/state.h"
 #include "engine/volume.h"
 #include "image/kernel.h"
@@ -112,6 +113,16 @@ static void offer_kernels(struct completion *completion, struct engine *engine)
 	kernel_list_free(records, count);
 }
 
+static void offer_snapshots(struct completion *completion, struct engine *engine)
+{
+	cleanup_json json_t *list = snapshot_list(engine, NULL);
+	size_t i;
+	json_t *item;
+
+	json_array_foreach (list, i, item)
+		completion_offer(completion, document_text(item, "Name"), document_text(item, "Instance"));
+}
+
 static void offer(struct completion *completion, const char *kind)
 {
 	struct program *program = program_of(completion->cli);
@@ -128,6 +139,8 @@ static void offer(struct completion *completion, const char *kind)
 		offer_volumes(completion, engine);
 	else if (strcmp(kind, "kernel") == 0)
 		offer_kernels(completion, engine);
+	else if (strcmp(kind, "snapshot") == 0)
+		offer_snapshots(completion, engine);
 	else
 		offer_instances(completion, engine, kind);
 }

@@ -720,6 +720,8 @@ const struct cli_option run_options[] = {
 	OPT_SWITCH("detach", 'd', struct container_flags, detach, "Run in the background and print the instance's ID"),
 	OPT_STRING("detach-keys", 0, "string", struct container_flags, detach_keys,
 		   "Keys that detach from a terminal (ctrl-p,ctrl-q)"),
+	OPT_VALUE(OPTION_STRING, "from-snapshot", 0, "snapshot", "snapshot", struct container_flags, snapshot,
+		  "Begin where a machine was saved, with what it had: no IMAGE"),
 	OPT_SWITCH("quiet", 'q', struct container_flags, quiet, "Say nothing about pulling"),
 	OPT_CALL("sig-proxy", 0, NULL, NULL, apply_sig_proxy, "Pass signals on to the instance (default true)"),
 	{ .name = NULL },
@@ -861,7 +863,8 @@ int container_flags_finish(struct container_flags *flags, char **operands, int c
 				 flags->pull);
 	if (flags->entrypoint)
 		(void)document_set(document, "Config.Entrypoint", entrypoint_of(flags->entrypoint));
-	(void)document_set_text(document, "Config.Image", operands[0]);
+	if (count > 0)
+		(void)document_set_text(document, "Config.Image", operands[0]);
 	for (int i = 1; i < count; i++)
 		(void)document_add(document, "Config.Cmd", json_string(operands[i]));
 	/* The image's command belongs to the image's entrypoint. */

@@ -12,6 +12,7 @@
 #include "cli/caisson/caisson.h"
 #include "engine/client.h"
 #include "engine/lifecycle.h"
+#include "engine/snapshot.h"
 #include "image/reference.h"
 #include "linux/tty.h"
 
@@ -174,6 +175,19 @@ static int start_and_attach(struct cli *cli, const struct container_flags *flags
 	return 0;
 }
 
+/* --from-snapshot: all that the machine is stands in there. */
+static int open_snapshot(struct engine *engine, struct container_flags *flags, struct image *image, struct error *err)
+{
+	json_t *merged;
+	int ret = snapshot_document(engine, flags->snapshot, flags->document, &merged, image, err);
+
+	if (ret < 0)
+		return ret;
+	json_decref(flags->document);
+	flags->document = merged;
+	return 0;
+}
+
 static int run_or_create(struct cli *cli, struct container_flags *flags, char **operands, int count, bool run)
 {
 	struct engine *engine = program_engine(cli);
@@ -191,7 +205,8 @@ static int run_or_create(struct cli *cli, struct container_flags *flags, char **
 	if (run && !flags->detach && document_bool(flags->document, "Config.Tty") &&
 	    document_bool(flags->document, "Config.OpenStdin") && !isatty(STDIN_FILENO))
 		return program_say(cli, EXIT_ENGINE, "the input device is not a TTY; leave -t out");
-	if (open_image(engine, operands[0], &image, &err) < 0)
+	if ((flags->snapshot ? open_snapshot(engine, flags, &image, &err)
+			     : open_image(engine, operands[0], &image, &err)) < 0)
 		return program_fail(cli, &err, failure);
 	warn_of_platform(cli, flags, &image);
 	if (create_instance(engine, flags, &image, run, &instance, &err) < 0) {
@@ -218,7 +233,16 @@ static int parse_and_do(struct cli *cli, int argc, char **argv, bool run)
 		return program_fail(cli, &err, EXIT_ENGINE);
 	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
 	case CLI_GO:
-		code = run_or_create(cli, &flags, operands, count, run);
+		if (flags.snapshot && count > 0)
+			(void)cli_usage_error(cli, "with --from-snapshot there is no IMAGE and no command");
+		else if (!flags.snapshot && count == 0)
+			(void)cli_usage_error(cli, "\"%s\" requires at least 1 argument\nUsage: %s %s", cli->path,
+					      cli->path, cli->command->operands);
+		else {
+			code = run_or_create(cli, &flags, operands, count, run);
+			break;
+		}
+		code = cli->usage_error;
 		break;
 	case CLI_DONE:
 		code = 0;
