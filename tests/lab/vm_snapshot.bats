@@ -1,0 +1,101 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# lab: v2 apart
+#
+# Machines that are saved while they run, and others that begin there: real KVM, the distribution's kernel.
+
+# shellcheck disable=SC2154 # stderr: assigned by run
+bats_require_minimum_version 1.5.0
+
+caisson()
+{
+	"$CAISSON_BUILD/bin/caisson" --root /scratch/store "$@"
+}
+
+setup_file()
+{
+	caisson kernel add --quiet /lab/kernel
+	caisson image import "$LAB_IMAGE" box:1
+	# A name that is chosen once, a number that grows, and files on its disk and in its memory.
+	caisson run -d --name web --isolation pv box:1 sh -c \
+		'cat /proc/sys/kernel/random/uuid >/name; i=0; while :; do i=$((i + 1)); echo $i >/dev/shm/count; sleep 0.2; done'
+	until caisson exec web test -s /name -a -s /dev/shm/count; do sleep 0.2; done
+	caisson exec web sh -c 'echo kept >/file; sync'
+	caisson snapshot create web warm
+}
+
+teardown_file()
+{
+	caisson rm -f web one two
+	caisson snapshot rm warm
+}
+
+@test "the saved instance goes on" {
+	local before
+	before=$(caisson exec web cat /dev/shm/count)
+	sleep 1
+	[ "$(caisson exec web cat /dev/shm/count)" -gt "$before" ]
+}
+
+@test "others begin there: the same disk, the same memory, going on" {
+	local count
+	caisson run -d --name one --from-snapshot warm
+	[ "$(caisson exec one cat /name)" = "$(caisson exec web cat /name)" ]
+	[ "$(caisson exec one cat /file)" = kept ]
+	count=$(caisson exec one cat /dev/shm/count)
+	sleep 1
+	[ "$(caisson exec one cat /dev/shm/count)" -gt "$count" ]
+}
+
+@test "each has its own disk and memory from then on" {
+	caisson run -d --name two --from-snapshot warm
+	caisson exec one sh -c 'echo one >/file; echo one >/dev/shm/file; sync'
+	[ "$(caisson exec two cat /file)" = kept ]
+	run ! caisson exec two test -e /dev/shm/file
+	[ "$(caisson exec web cat /file)" = kept ]
+}
+
+@test "each has entropy of its own, and knows what time it is" {
+	local now
+	run caisson exec one cat /proc/sys/kernel/random/uuid
+	[ "$output" != "$(caisson exec two cat /proc/sys/kernel/random/uuid)" ]
+	now=$(date +%s)
+	run caisson exec one date +%s
+	# A clock in an emulated machine runs slow now and then.
+	[ "$output" -gt $((now - 30)) ] && [ "$output" -lt $((now + 60)) ]
+}
+
+@test "it is listed, its name is taken, and it cannot be taken of what does not run" {
+	run caisson snapshot ls --format '{{.Name}} {{.Instance}} {{.Isolation}}'
+	[ "$output" = "warm web pv" ]
+	run ! --separate-stderr caisson snapshot create web warm
+	[[ "$stderr" == *"snapshot warm exists already"* ]]
+	caisson create --name idle --isolation pv box:1 true
+	run ! --separate-stderr caisson snapshot create idle cold
+	[[ "$stderr" == *"is not running"* ]]
+	caisson rm idle
+}
+
+@test "a snapshot that was damaged is refused with words, and leaves nothing" {
+	cp -a /scratch/store/machines/warm /scratch/store/machines/damaged
+	cp /scratch/store/leases/snapshot-warm /scratch/store/leases/snapshot-damaged
+	truncate -s 1000 /scratch/store/machines/damaged/state
+	run ! --separate-stderr caisson run --name broken --rm --from-snapshot damaged
+	[[ "$stderr" == *snapshot* ]]
+	[ -z "$(caisson ps -aq --filter name=broken)" ]
+	cp /scratch/store/machines/warm/state /scratch/store/machines/damaged/state
+	truncate -s 1M /scratch/store/machines/damaged/memory
+	run ! --separate-stderr caisson run --name broken --rm --from-snapshot damaged
+	[[ "$stderr" == *"snapshot's memory has 1048576 bytes"* ]]
+	caisson snapshot rm damaged
+}
+
+@test "kill -9 of a restored machine leaves nothing" {
+	local pid
+	pid=$(caisson inspect --format '{{.State.Pid}}' two)
+	kill -KILL "$pid"
+	[ "$(caisson wait two)" = 137 ]
+	[ ! -e "/proc/$pid" ]
+	caisson start two # it boots now: what it wrote is on its disk
+	[ "$(caisson exec two cat /file)" = kept ]
+}
