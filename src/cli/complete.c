@@ -8,8 +8,8 @@
 #include "linux/signals.h"
 
 static const char *const sources[] = {
-	"file",	  "dir",      "signal",		  "capability",	      "image",		 "volume",
-	"kernel", "snapshot", "instance", "instance-running", "instance-stopped", "instance-paused", NULL
+	"file",	    "dir",	"signal",	    "capability",	"image",	   "volume", "kernel",
+	"snapshot", "instance", "instance-running", "instance-stopped", "instance-paused", NULL
 };
 
 /* Where a walk along the words has come to. */

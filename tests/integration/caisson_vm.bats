@@ -3,6 +3,8 @@
 #
 # Instances with a kernel of their own.  A boot takes seconds where it is translated: what one machine can show is shown
 # by one ("shared"), in the order of this file.
+#
+# shellcheck disable=SC2154 # stderr is of run --separate-stderr
 
 bats_require_minimum_version 1.5.0
 load helpers

@@ -17,7 +17,7 @@
  *     org.caisson.vm.image.backing  raw file on which vm.image, a qcow2, stands: what that says of it itself is not
  *                                   believed
  *
- *     org.caisson.vm.snapshot       directory with "state" and "memory" of a machine of the same settings, to begin from
+ *     org.caisson.vm.snapshot       directory with "state" and "memory" of a machine of the same settings
  *
  * Nothing is opened here.
  */
@@ -56,7 +56,7 @@ struct vm_settings {
 	uint64_t hugepages;
 	int32_t pins[VM_VCPUS_MAX];
 	size_t pins_count;
-	const char *snapshot; /* NULL: from the beginning */
+	const char *snapshot;			    /* NULL: from the beginning */
 	const char *image, *image_format, *backing; /* NULL: made of the root directory; raw is complete */
 	struct vm_disk_setting disks[VM_DISKS_MAX - 1];
 	size_t disks_count;

@@ -380,9 +380,9 @@ int sessions_feed(struct sessions *sessions, const void *bytes, size_t count, st
 void sessions_open(struct sessions *sessions, struct loop *loop, const struct sessions_owner *owner)
 {
 	*sessions = (struct sessions){ .loop = loop, .owner = *owner, .parser = { .from = AGENT_FROM_GUEST } };
-	for (uint16_t i = 0; i < AGENT_SESSIONS_MAX; i++) {
+	for (size_t i = 0; i < AGENT_SESSIONS_MAX; i++) {
 		sessions->table[i].all = sessions;
-		sessions->table[i].number = i;
+		sessions->table[i].number = (uint16_t)i;
 	}
 }
 
