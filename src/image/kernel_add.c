@@ -76,7 +76,7 @@ static int unpack_kernel(int kernel, int dir, struct kernel_added *added, struct
 		return error_errno(err, errno, "cannot write the kernel");
 	/* The last four bytes are its length, which a decompressor takes for waste; gzip's own trailer is the same. */
 	ret = kernel_unpack(kernel, image.offset, image.size - 4, fd, &why);
-	if (ret < 0)
+	if (ret < 0 && ftruncate(fd, 0) == 0 && lseek(fd, 0, SEEK_SET) == 0)
 		ret = kernel_unpack(kernel, image.offset, image.size, fd, &why);
 	if (ret < 0 && why.code == ENOSPC)
 		return error_set(err, why.code, "%s", why.text);

@@ -7,6 +7,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,7 +19,7 @@
 #include "base/str.h"
 #include "image/kernel_private.h"
 
-enum { CHUNK = 256 << 10 };
+enum { CHUNK = 256 << 10, HOLE = 16 << 10 /* shortest */ };
 
 struct packed {
 	int fd;
@@ -64,6 +65,48 @@ static int open_filters(struct archive *archive, struct packed *packed, struct e
 	return 0;
 }
 
+static bool is_zero(const uint8_t *bytes, size_t size)
+{
+	return size > 0 && bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0;
+}
+
+/* How much of bytes, which belong at offset, begins with blocks that are all zeros, or with such that are not. */
+static size_t run_of(uint64_t offset, const uint8_t *bytes, size_t size, bool zeros)
+{
+	size_t run = 0;
+
+	while (run < size) {
+		size_t part = HOLE - (offset + run) % HOLE;
+
+		part = part < size - run ? part : size - run;
+		if ((part == HOLE && is_zero(bytes + run, part)) != zeros)
+			break;
+		run += part;
+	}
+	return run;
+}
+
+/* Zeros become holes, which the loader passes over; what is between them is written at once. */
+static int write_sparse(int to, uint64_t offset, const uint8_t *bytes, size_t size)
+{
+	while (size > 0) {
+		size_t zeros = run_of(offset, bytes, size, true);
+		size_t data = run_of(offset + zeros, bytes + zeros, size - zeros, false);
+		int ret = 0;
+
+		if (zeros > 0 && lseek(to, (off_t)zeros, SEEK_CUR) < 0)
+			return -errno;
+		if (data > 0)
+			ret = file_write_all(to, bytes + zeros, data);
+		if (ret < 0)
+			return ret;
+		bytes += zeros + data;
+		size -= zeros + data;
+		offset += zeros + data;
+	}
+	return 0;
+}
+
 static int inflate_all(struct archive *archive, int to, struct error *err)
 {
 	uint64_t out = 0;
@@ -75,14 +118,15 @@ static int inflate_all(struct archive *archive, int to, struct error *err)
 		int ret = archive_read_data_block(archive, &bytes, &size, &offset);
 
 		if (ret == ARCHIVE_EOF)
-			return 0;
+			return ftruncate(to, (off_t)out) < 0 ? error_errno(err, errno, "cannot write what was unpacked")
+							     : 0;
 		/* Behind the stream a kernel's payload has its size: that is no error of the stream. */
 		if (ret != ARCHIVE_OK)
 			return error_set(err, EINVAL, "cannot decompress: %s", archive_error_string(archive));
-		out += size;
-		if (out > KERNEL_UNPACKED_MAX)
+		if (size > KERNEL_UNPACKED_MAX - out)
 			return error_set(err, EFBIG, "unpacks to more than %d MiB", KERNEL_UNPACKED_MAX >> 20);
-		ret = file_write_all(to, bytes, size);
+		ret = write_sparse(to, out, bytes, size);
+		out += size;
 		if (ret < 0)
 			return error_errno(err, -ret, "cannot write what was unpacked");
 	}

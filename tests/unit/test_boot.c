@@ -310,6 +310,42 @@ static void test_pvh(void **unused)
 	guest_memory_free(&memory);
 }
 
+/* Holes of the file are zeros in memory; what lies behind, between and before them is where it belongs. */
+static void test_holes(void **unused)
+{
+	enum { SPAN = 2 << 20, HERE = 1 << 20, SHORT = HERE + 65536 };
+	static const struct {
+		uint64_t filled, end; /* of the data in the middle; the end of the file */
+	} cases[] = { { 4, SPAN }, { 0, SPAN }, { SPAN - HERE, SPAN }, { 65536, SHORT } };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		cleanup_close int fd = -1;
+		struct boot_image image = { .initrd = -1, .command_line = "" };
+		struct error err = ERROR_INIT;
+		struct guest_memory memory;
+		struct boot_state state;
+		static char middle[HERE];
+		struct made made;
+
+		make_elf64(&made, 0);
+		put_number(&made, sizeof(Elf64_Ehdr) + offsetof(Elf64_Phdr, p_filesz), cases[i].end - 0x1000, 8);
+		put_number(&made, sizeof(Elf64_Ehdr) + offsetof(Elf64_Phdr, p_memsz), SPAN, 8);
+		fd = file_of(made.bytes, made.size);
+		memset(middle, 'm', sizeof(middle));
+		assert_int_equal(pwrite(fd, middle, cases[i].filled, HERE), cases[i].filled);
+		assert_int_equal(ftruncate(fd, (off_t)cases[i].end), 0);
+		image.kernel = fd;
+		make_memory(&memory, MEMORY);
+		assert_int_equal(boot_load(&image, &memory, LAYOUT_ACPI, &state, &err), 0);
+		assert_text(&memory, 0x1000000, "kernel proper");
+		assert_memory_equal(guest_memory_at(&memory, 0x1000000 + HERE - 0x1000, HERE), middle, cases[i].filled);
+		assert_int_equal(word(&memory, 0x1000000 + HERE - 0x1004), 0);
+		assert_int_equal(word(&memory, 0x1000000 + HERE - 0x1000 + cases[i].filled), 0);
+		guest_memory_free(&memory);
+	}
+}
+
 /* Without the note: at the entry point, which may be a virtual address. */
 static void test_elf64(void **unused)
 {
@@ -545,6 +581,7 @@ int main(void)
 		cmocka_unit_test(test_bzimage_32_bit),
 		cmocka_unit_test(test_bzimage_elsewhere),
 		cmocka_unit_test(test_pvh),
+		cmocka_unit_test(test_holes),
 		cmocka_unit_test(test_elf64),
 		cmocka_unit_test(test_multiboot),
 		cmocka_unit_test(test_memory_map),

@@ -39,6 +39,36 @@ static int read_at(int fd, const char *what, uint64_t offset, uint8_t *to, uint6
 	return 0;
 }
 
+/*
+ * The same, but what is a hole in the file stays as it is in memory: zeros.  A third of a vmlinux is its .bss and
+ * padding; who copied them would also touch as much of the guest's memory.
+ */
+static int read_data_at(int fd, const char *what, uint64_t offset, uint8_t *to, uint64_t size, struct error *err)
+{
+	uint64_t end = offset + size;
+
+	while (offset < end) {
+		off_t data = lseek(fd, (off_t)offset, SEEK_DATA), hole;
+		int ret;
+
+		if (data < 0 && errno == ENXIO) /* nothing but a hole follows */
+			return 0;
+		if (data < (off_t)offset) /* a file system that does not tell */
+			return read_at(fd, what, offset, to, end - offset, err);
+		if ((uint64_t)data >= end)
+			return 0;
+		hole = lseek(fd, data, SEEK_HOLE);
+		if (hole <= data || (uint64_t)hole > end)
+			hole = (off_t)end;
+		ret = read_at(fd, what, (uint64_t)data, to + ((uint64_t)data - offset), (uint64_t)(hole - data), err);
+		if (ret < 0)
+			return ret;
+		to += (uint64_t)hole - offset;
+		offset = (uint64_t)hole;
+	}
+	return 0;
+}
+
 int boot_read(const struct boot_job *job, uint64_t offset, void *to, size_t size, struct error *err)
 {
 	if (offset > job->kernel_size || size > job->kernel_size - offset)
@@ -70,7 +100,7 @@ int boot_place(struct boot_job *job, uint64_t offset, uint64_t file_size, uint64
 		job->kernel_begin = address;
 	if (address >= LAYOUT_RAM_1M && end > job->kernel_end)
 		job->kernel_end = end;
-	return read_at(job->image->kernel, "kernel", offset, to, file_size, err);
+	return read_data_at(job->image->kernel, "kernel", offset, to, file_size, err);
 }
 
 int boot_place_initrd(struct boot_job *job, uint64_t limit, struct error *err)

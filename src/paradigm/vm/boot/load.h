@@ -28,7 +28,7 @@
 enum { BOOT_COMMAND_LINE_MAX = 4096 }; /* with its NUL */
 
 struct boot_image {
-	int kernel;	  /* a regular file; its offset is left alone */
+	int kernel;	  /* a regular file; its offset is moved */
 	int initrd;	  /* -1: none */
 	const char *name; /* first word of a multiboot command line; NULL: "kernel" */
 	const char *command_line;
