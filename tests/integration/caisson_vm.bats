@@ -43,17 +43,17 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 
 @test "pv runs the command on a kernel of its own, and ends as it ends" {
 	run -7 --separate-stderr caisson run --rm -i --isolation pv -m 256m -u 1000:100 \
-		-e GREETING=hello -w /tmp --hostname inner --read-only busybox sh -c "$words" <<<"from stdin"
+		-e GREETING=hello -w /made --hostname inner --read-only busybox sh -c "$words" <<<"from stdin"
 	[ "${lines[0]}" = "${MACHINE_KERNEL##*/vmlinuz-}" ]
-	[ "${lines[*]:1}" = "1000 100 hello /tmp inner from stdin" ]
+	[ "${lines[*]:1}" = "1000 100 hello /made inner from stdin" ]
 	[[ "$stderr" == *"Read-only file system"*"to stderr" ]]
 }
 
 @test "vm does the same on hardware that knows nothing of virtualization" {
 	run -7 --separate-stderr caisson run --rm -i --isolation vm -m 256m -u 1000:100 \
-		-e GREETING=hello -w /tmp --hostname inner --read-only busybox sh -c "$words" <<<"from stdin"
+		-e GREETING=hello -w /made --hostname inner --read-only busybox sh -c "$words" <<<"from stdin"
 	[ "${lines[0]}" = "${MACHINE_KERNEL##*/vmlinuz-}" ]
-	[ "${lines[*]:1}" = "1000 100 hello /tmp inner from stdin" ]
+	[ "${lines[*]:1}" = "1000 100 hello /made inner from stdin" ]
 	[[ "$stderr" == *"Read-only file system"*"to stderr" ]]
 }
 

@@ -102,7 +102,6 @@ static int make_image(struct vm_plan *plan, struct vm_disk *disk, struct error *
 					 ? openat(setup->rootfs_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
 					 : open(setup->rootfs, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cleanup_close int fd = -1;
-	char path[FILE_FD_PATH_MAX];
 	int ret;
 
 	if (root < 0)
@@ -111,15 +110,7 @@ static int make_image(struct vm_plan *plan, struct vm_disk *disk, struct error *
 	if (fd < 0)
 		return fd;
 	ret = ext4_make(root, fd, ROOT_SIZE, err);
-	if (ret == 0 && disk->read_only) {
-		/* Who is not to write gets a descriptor that cannot. */
-		ret = open(file_fd_path(fd, path), O_RDONLY | O_CLOEXEC);
-		if (ret < 0)
-			return error_errno(err, errno, "cannot open the disk of the root file system");
-		close(fd);
-		fd = ret;
-	}
-	if (ret >= 0)
+	if (ret == 0)
 		ret = vm_keep(plan, take_fd(&fd), err);
 	if (ret < 0)
 		return ret;
@@ -133,8 +124,10 @@ int vm_open_disks(struct vm_plan *plan, struct error *err)
 	struct vm_disk *root = &plan->config.disks[plan->config.disks_count++];
 	int ret;
 
-	/* No ATA disk is read-only.  The guest keeps its word in both kinds: it mounts the root so. */
-	root->read_only = plan->spec->root.readonly && plan->config.kind == VM_KIND_PV;
+	/* The guest shows a read-only root; mount points that it lacks are made in what is the instance's own before.
+	 * An image of the user's is not written to, but for ATA disks, none of which is read-only. */
+	root->read_only = plan->spec->root.readonly && plan->settings.image && !plan->settings.backing &&
+			  plan->config.kind == VM_KIND_PV;
 	ret = plan->settings.image ? open_image(plan, root, err) : make_image(plan, root, err);
 	for (size_t i = 0; ret == 0 && i < plan->settings.disks_count; i++) {
 		const struct vm_disk_setting *setting = &plan->settings.disks[i];
