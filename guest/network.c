@@ -20,7 +20,11 @@ static int configure(const struct network_interface *interface, struct error *er
 			(void)nanosleep(&(struct timespec){ .tv_nsec = WAIT_MS * 1000000L }, NULL);
 		ret = network_configure(interface, err);
 	}
-	return ret == -ENODEV ? error_hint(err, "the guest's kernel may lack the driver (virtio_net, e1000)") : ret;
+	if (ret != -ENODEV)
+		return ret;
+	return error_hint(err,
+			  "the guest's kernel may lack the driver: virtio_net for pv, e1000 for vm, which Debian's "
+			  "cloud kernel has not, but linux-image-amd64: caisson kernel fetch linux-image-amd64");
 }
 
 int network_take(struct agent *agent, const struct agent_frame *frame, struct error *err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The distribution's kernel, by its own programs: apt-cache(8) says which package
- * linux-image-cloud-amd64 stands for today, apt-get(8) downloads it and checks its
+ * linux-image-cloud-amd64 (or another one like it) stands for today, apt-get(8) downloads it and checks its
  * signature's chain.  Nothing is installed.
  */
 #include <dirent.h>
@@ -86,10 +86,10 @@ static const char *last_line(char *output)
 	return line ? line + 1 : output;
 }
 
-/* "  Depends: linux-image-6.1.0-38-cloud-amd64" -> the name. */
-static int resolve(char **package, struct error *err)
+/* What a package stands for ("  Depends: linux-image-6.1.0-38-cloud-amd64"), or itself. */
+static int resolve(const char *asked, char **package, struct error *err)
 {
-	static const char *const argv[] = { "apt-cache", "depends", "--important", META_PACKAGE, NULL };
+	const char *const argv[] = { "apt-cache", "depends", "--important", asked, NULL };
 	static const char before[] = "Depends: linux-image-";
 	cleanup_free char *output = NULL;
 	const char *at;
@@ -97,12 +97,13 @@ static int resolve(char **package, struct error *err)
 
 	if (status < 0)
 		return status;
-	at = strstr(output, before);
-	if (status != 0 || !at)
-		return error_set(err, ENOENT, "apt knows no " META_PACKAGE "; `apt-get update` may help: %s",
+	if (status != 0)
+		return error_set(err, ENOENT, "apt knows no %s; `apt-get update` may help: %s", asked,
 				 last_line(output));
-	at += strlen("Depends: ");
-	*package = strndup(at, strcspn(at, " \n"));
+	at = strstr(output, before);
+	if (at)
+		at += strlen("Depends: ");
+	*package = at ? strndup(at, strcspn(at, " \n")) : strdup(asked);
 	return *package ? 0 : error_errno(err, ENOMEM, "cannot fetch a kernel");
 }
 
@@ -145,16 +146,14 @@ int kernel_fetch(struct image_store *store, const char *package, const struct ke
 	cleanup_free char *resolved = NULL, *path = NULL;
 	char dir[] = "/var/tmp/caisson-fetch.XXXXXX";
 	struct kernel_addition with_origin = *addition;
-	int ret = 0;
+	int ret;
 
-	if (!package) {
-		ret = resolve(&resolved, err);
-		package = resolved;
-	} else if (*package == '-') {
+	if (package && *package == '-')
 		return error_set(err, EINVAL, "\"%s\" is no package", package);
-	}
+	ret = resolve(package ? package : META_PACKAGE, &resolved, err);
 	if (ret < 0)
 		return ret;
+	package = resolved;
 	if (!mkdtemp(dir))
 		return error_errno(err, errno, "cannot make a directory in /var/tmp");
 	with_origin.origin = package;

@@ -220,7 +220,9 @@ patch() # FILE OFFSET BYTES
 	dpkg-deb -Znone -b deb package.deb >dpkg.log
 	cat >bin/apt-cache <<-APT
 		#!/bin/sh
-		echo "linux-image-cloud-amd64"; echo "  Depends: linux-image-$VERSION"
+		for last; do :; done
+		echo "\$last"
+		case \$last in linux-image-amd64 | linux-image-cloud-amd64) echo "  Depends: linux-image-$VERSION" ;; *) echo "  Depends: kmod" ;; esac
 	APT
 	cat >bin/apt-get <<-APT
 		#!/bin/sh
@@ -235,6 +237,11 @@ patch() # FILE OFFSET BYTES
 	run env PATH="$PWD/bin:$PATH" "$CAISSON_BUILD/bin/caisson" --root "$STORE" kernel fetch
 	[ "$status" = 0 ]
 	[[ "$output" == *"was there already"* ]]
+	# another package that stands for one, and the one itself
+	run env PATH="$PWD/bin:$PATH" "$CAISSON_BUILD/bin/caisson" --root "$STORE" kernel fetch --name other linux-image-amd64
+	[ "$status" = 0 ]
+	run env PATH="$PWD/bin:$PATH" "$CAISSON_BUILD/bin/caisson" --root "$STORE" kernel fetch --name itself "linux-image-$VERSION"
+	[ "$status" = 0 ]
 	[ -z "$(find /var/tmp -maxdepth 1 -name 'caisson-fetch.*')" ]
 }
 

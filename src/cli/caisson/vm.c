@@ -40,7 +40,7 @@ static const struct cli_option boot_options[] = {
 	OPT_STRING("machine", 0, "type", struct boot_flags, machine, "Machine type of QEMU"),
 	OPT_SIZE("memory", 'm', "bytes", struct boot_flags, memory, "Memory of the machine (default 512m)"),
 	OPT_LIST("tap", 0, "list", struct boot_flags, nets,
-		 "Give the machine a network card on a tap device (NAME[,mac=ADDRESS])"),
+		 "Give the machine a network card on a tap device (NAME[,mac=ADDRESS][,vhost])"),
 	OPT_INT("timeout", 0, "seconds", struct boot_flags, timeout, "Switch the machine off after that time"),
 	OPT_INT("vcpus", 0, "int", struct boot_flags, vcpus, "Virtual CPUs (default 1)"),
 	{ .name = NULL },
@@ -98,20 +98,32 @@ static int open_disk(char *text, struct vm_disk *disk, struct error *err)
 	return disk->chain[0].fd < 0 ? disk->chain[0].fd : 0;
 }
 
-/* NAME[,mac=ADDRESS] */
+/* NAME[,mac=ADDRESS][,vhost] */
 static int open_net(char *text, unsigned number, struct vm_net *net, struct error *err)
 {
 	static char macs[VM_NETS_MAX][18];
 	struct tap tap;
 	struct tap_options options = { .name = strsep(&text, ",") };
+	bool vhost = false;
 	int ret;
 
-	if (text && !str_starts(text, "mac="))
-		return error_set(err, EINVAL, "unknown option \"%s\" of tap %s; known is mac=ADDRESS", text,
-				 options.name);
 	(void)snprintf(macs[number], sizeof(macs[number]), "02:00:00:00:00:%02x", number + 1);
-	net->mac = text ? text + strlen("mac=") : macs[number];
-	net->vhost = -1;
+	*net = (struct vm_net){ .tap = -1, .vhost = -1, .mac = macs[number] };
+	for (const char *word; (word = strsep(&text, ","));) {
+		if (str_starts(word, "mac="))
+			net->mac = word + strlen("mac=");
+		else if (strcmp(word, "vhost") == 0)
+			vhost = true;
+		else
+			return error_set(err, EINVAL,
+					 "unknown option \"%s\" of tap %s; known are mac=ADDRESS and vhost", word,
+					 options.name);
+	}
+	if (vhost) {
+		net->vhost = open_file("/dev/vhost-net", O_RDWR, "kernel's network card", err);
+		if (net->vhost < 0)
+			return net->vhost;
+	}
 	ret = tap_open(&options, &tap, err);
 	if (ret < 0)
 		return ret;
