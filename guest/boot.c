@@ -22,6 +22,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "guest/disks.h"
 
 enum {
 	LINE_MAX_SIZE = 4096, /* of the kernel's command line, with its end */
@@ -301,13 +302,25 @@ int boot_open_line(struct boot *boot, int seconds, struct error *err)
 	return boot_open_device(boot, name, O_RDWR | O_NOCTTY | O_NONBLOCK, seconds, err);
 }
 
+/* The kernel calls the ATA disk "sda" that is ready first, not the first one of the controller. */
+static void find_ata_root(struct boot *boot, char name[static 16])
+{
+	int64_t end = now_ms() + (int64_t)ROOT_SECONDS * 1000;
+
+	while (!disks_find_first_ata("/sys/block", name) && now_ms() < end)
+		await_event(boot);
+}
+
 int boot_mount_root(struct boot *boot, struct error *err)
 {
-	const char *device = boot->words.root;
+	char name[16] = "", device[sizeof(boot->words.root) + sizeof(name)];
 	int fd, ret;
 
-	if (!str_starts(device, "/dev/"))
+	if (!str_starts(boot->words.root, "/dev/"))
 		return error_set(err, EINVAL, "the kernel's command line has no caisson.root=/dev/...");
+	if (strcmp(boot->words.root, "/dev/sda") == 0)
+		find_ata_root(boot, name);
+	(void)snprintf(device, sizeof(device), "%s%s", *name ? "/dev/" : boot->words.root, name);
 	fd = boot_open_device(boot, device + strlen("/dev/"), O_RDONLY, ROOT_SECONDS, err);
 	if (fd < 0)
 		return error_wrap(err, "the root disk does not appear");

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "guest/boot.h"
+#include "guest/disks.h"
 #include "linux/process.h"
 #include "linux/procfs.h"
 #include "paradigm/container/container.h"
@@ -166,8 +167,11 @@ static void take_filter(const struct oci_seccomp *profile)
 
 static int prepare(struct paradigm_setup *setup, struct error *err)
 {
+	int ret;
+
 	take_filter(&setup->spec->linux_.seccomp);
-	return guest_edit_spec(setup->spec, BOOT_MOUNTS, err);
+	ret = guest_edit_spec(setup->spec, BOOT_MOUNTS, err);
+	return ret == 0 ? disks_add(setup->spec, "/sys/block", err) : ret;
 }
 
 static int find(const struct oci_process *process, char **program, struct error *err)

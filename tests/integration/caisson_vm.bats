@@ -151,6 +151,21 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	[ -z "$output" ]
 }
 
+@test "disks are the command's, in their order" {
+	cd "$BATS_TEST_TMPDIR"
+	truncate -s 1M one two
+	echo first | dd of=one conv=notrunc status=none
+	qemu-img create -q -f qcow2 -F raw -b "$PWD/two" top.qcow2
+	# The kernel calls ATA disks as they come: the first channel's second, or the second channel's first.
+	run -0 caisson run --rm --isolation vm -m 256m --disk one --disk top.qcow2,backing=two busybox \
+		sh -c 'cd /dev; echo sd*; head -n 1 sdb; echo second >sdc; sync; head -n 1 sdc'
+	[ "${lines[*]}" = "sdb sdc first second" ]
+	[ "$(head -c 6 two | tr -d '\0')" = "" ]
+	run -0 caisson run --rm --isolation pv -m 256m --disk top.qcow2,backing=two --disk one,ro busybox \
+		sh -c 'cd /dev; echo vd*; head -n 1 vdb; head -n 1 vdc; ! echo x 2>/dev/null >vdc'
+	[ "${lines[*]}" = "vdb vdc second first" ]
+}
+
 @test "what cannot be is said" {
 	try run --rm --isolation pv --kernel nosuch busybox true
 	[ "$status" -eq 125 ]
@@ -163,4 +178,8 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	try run --rm --isolation vm -v "$BATS_FILE_TMPDIR/files:/x" busybox true
 	[ "$status" -eq 125 ]
 	[[ "$output" == *"volumes need --isolation pv"* ]]
+	qemu-img create -q -f qcow2 -F raw -b /etc/passwd "$BATS_TEST_TMPDIR/lies.qcow2" 1M
+	try run --rm --isolation pv --disk "$BATS_TEST_TMPDIR/lies.qcow2" busybox true
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"/etc/passwd, which nobody has named"* ]]
 }

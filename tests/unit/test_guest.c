@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -16,6 +17,7 @@
 #include "base/file.h"
 #include "base/str.h"
 #include "guest/boot.h"
+#include "guest/disks.h"
 #include "guest/paradigm.h"
 
 static void test_words(void **state)
@@ -234,6 +236,96 @@ static void test_missing(void **state)
 	assert_non_null(strstr(err.text, "/srv"));
 }
 
+static void put_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(file_write_all(fd, text, strlen(text)), 0);
+	close(fd);
+}
+
+/* /sys/block as the kernel shows it: a disk with what it is behind, its number, and perhaps a partition. */
+static void put_disk(const char *sys_block, const char *name, const char *device, const char *number, bool partition)
+{
+	char path[160];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", sys_block, name);
+	assert_int_equal(mkdir(path, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/%s/device", sys_block, name);
+	assert_int_equal(symlink(device, path), 0);
+	(void)snprintf(path, sizeof(path), "%s/%s/dev", sys_block, name);
+	put_text(path, number);
+	if (!partition)
+		return;
+	(void)snprintf(path, sizeof(path), "%s/%s/%s1", sys_block, name, name);
+	assert_int_equal(mkdir(path, 0700), 0);
+	(void)snprintf(path, sizeof(path), "%s/%s/%s1/dev", sys_block, name, name);
+	put_text(path, "259:7\n");
+}
+
+static void assert_node(const struct oci_spec *spec, size_t index, const char *path, uint32_t major, uint32_t minor)
+{
+	const struct oci_device_node *node = &spec->linux_.devices[index];
+	/* The configuration has a rule of its own before them. */
+	const struct oci_device_rule *rule = &spec->linux_.resources.devices[index + 1];
+
+	assert_string_equal(node->path, path);
+	assert_true(node->type == 'b' && node->major == major && node->minor == minor);
+	assert_true(rule->allow && rule->type == 'b' && rule->read && rule->write);
+	assert_true(rule->major.value == major && rule->minor.value == minor);
+}
+
+static void test_disks(void **state)
+{
+	struct handed_in *handed = *state;
+	struct guest_disk disks[GUEST_DISKS_MAX];
+	struct error err = ERROR_INIT;
+	char sys_block[96], name[16];
+
+	(void)snprintf(sys_block, sizeof(sys_block), "%s/block", handed->path);
+	assert_int_equal(mkdir(sys_block, 0700), 0);
+	assert_int_equal(disks_add(&handed->spec, sys_block, NULL), 0); /* the machine has no more than its root */
+	assert_int_equal(handed->spec.linux_.devices_count, 0);
+	/* The kernel had the second channel's disk first, and the first channel's second before its first. */
+	put_disk(sys_block, "sda", "../../../1:0:0:0", "8:0\n", true);
+	assert_false(disks_find_first_ata(sys_block, name));
+	put_disk(sys_block, "sdb", "../../../0:0:1:0", "8:16\n", false);
+	put_disk(sys_block, "loop0", "../x", "7:0\n", false);
+	assert_false(disks_find_first_ata(sys_block, name));
+	put_disk(sys_block, "sdc", "../../../0:0:0:0", "8:32\n", false);
+	assert_true(disks_find_first_ata(sys_block, name));
+	assert_string_equal(name, "sdc");
+	assert_int_equal(disks_find(sys_block, disks), 3);
+	assert_string_equal(disks[2].kernel_name, "sda");
+	assert_string_equal(disks[2].name, "sdc");
+	handed->spec.annotations.count = 1;
+	handed->spec.annotations.items = (struct oci_pair[]){ { "org.caisson.vm.disk", "/a\n/b,ro\n" } };
+	if (disks_add(&handed->spec, sys_block, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(handed->spec.linux_.devices_count, 3);
+	assert_node(&handed->spec, 0, "/dev/sdb", 8, 16);
+	assert_node(&handed->spec, 1, "/dev/sdc", 8, 0);
+	assert_node(&handed->spec, 2, "/dev/sdc1", 259, 7);
+}
+
+static void test_paravirtual_disks(void **state)
+{
+	struct handed_in *handed = *state;
+	struct guest_disk disks[GUEST_DISKS_MAX];
+	static const char *const names[] = { "vdaa", "vdb", "vda" };
+	char sys_block[96], name[16];
+
+	(void)snprintf(sys_block, sizeof(sys_block), "%s/block", handed->path);
+	assert_int_equal(mkdir(sys_block, 0700), 0);
+	for (size_t i = 0; i < 3; i++)
+		put_disk(sys_block, names[i], "../../../virtio0", "254:0\n", false);
+	assert_int_equal(disks_find(sys_block, disks), 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_string_equal(disks[i].name, names[2 - i]);
+	assert_false(disks_find_first_ata(sys_block, name));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -242,6 +334,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_edit, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_mounts, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_missing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_disks, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_paravirtual_disks, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

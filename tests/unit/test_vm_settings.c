@@ -85,7 +85,8 @@ static void annotations_say_the_rest(void **state)
 			      "\"annotations\":{\"org.caisson.vm.engine\":\"qemu\",\"org.caisson.vm.machine\":\"q35\","
 			      "\"org.caisson.vm.hugepages\":\"1G\",\"org.caisson.vm.vcpu-pin\":\"0-1,7\","
 			      "\"org.caisson.vm.image.backing\":\"/b\","
-			      "\"org.caisson.vm.disk\":\"/a,ro\\n/b.qcow2\\n/c,format=qcow2,readonly\\n\"}",
+			      "\"org.caisson.vm.disk\":\"/a,ro\\n/b.qcow2\\n/c,format=qcow2,readonly,backing=/"
+			      "d.qcow2,backing=/e\\n\"}",
 			      &spec, &settings, &err),
 		0);
 	assert_int_equal(settings.engine, VM_WISH_QEMU);
@@ -101,6 +102,12 @@ static void annotations_say_the_rest(void **state)
 	assert_string_equal(settings.disks[0].path, "/a");
 	assert_true(settings.disks[0].read_only && strcmp(settings.disks[0].format, "raw") == 0);
 	assert_true(!settings.disks[1].read_only && strcmp(settings.disks[1].format, "qcow2") == 0);
+	assert_int_equal(settings.disks[1].backing_count, 0);
+	assert_int_equal(settings.disks[2].backing_count, 2);
+	assert_string_equal(settings.disks[2].backing[0], "/d.qcow2");
+	assert_string_equal(settings.disks[2].backing_formats[0], "qcow2");
+	assert_string_equal(settings.disks[2].backing[1], "/e");
+	assert_string_equal(settings.disks[2].backing_formats[1], "raw");
 	assert_true(settings.disks[2].read_only && strcmp(settings.disks[2].format, "qcow2") == 0);
 	oci_spec_free(&spec);
 	assert_int_equal(read_settings(",\"vm\":{\"hypervisor\":{\"path\":\"/q\"}}", &spec, &settings, &err), 0);
@@ -161,6 +168,12 @@ static void what_cannot_be_is_refused(void **state)
 		{ ANNOTATION("vcpu-pin", "99999999999"), "no list of CPUs", EINVAL },
 		{ ANNOTATION("disk", "disk.img"), "must be an absolute path", EINVAL },
 		{ ANNOTATION("disk", "/d,cache=none"), "unknown option \"cache=none\" of disk /d", EINVAL },
+		{ ANNOTATION("disk", "/d.qcow2,backing=e"), "\"e\" must be an absolute path", EINVAL },
+		{ ANNOTATION("disk", "/d,backing=/e"), "/d is raw, and stands on no other", EINVAL },
+		{ ANNOTATION("disk", "/d.qcow2,backing=/e,backing=/f"), "/e is raw, and stands on no other", EINVAL },
+		{ ANNOTATION("disk", "/d.qcow2,backing=/1,backing=/2,backing=/3,backing=/4,backing=/5,backing=/6,"
+				     "backing=/7,backing=/8"),
+		  "more than 7 others", EINVAL },
 		{ ANNOTATION("disk", "/1\\n/2\\n/3\\n/4\\n/5\\n/6\\n/7\\n/8"), "at most 8 disks", EINVAL },
 	};
 

@@ -628,7 +628,8 @@ static int apply_later(void *target, const struct cli_option *option, const char
 		FIELD("dns-option", 0, "list", "Option for resolv.conf"),                                              \
 		FIELD("dns-search", 0, "list", "Search domain for resolv.conf"),                                       \
 		FIELD("domainname", 0, "string", "NIS domain name"),                                                   \
-		MACHINE("disk", 0, "list", "file", "Give a machine one more disk (PATH[,format=raw|qcow2][,ro])"),     \
+		MACHINE("disk", 0, "list", "file",                                                                     \
+			"Give a machine a disk (PATH[,format=raw|qcow2][,ro][,backing=PATH])"),                        \
 		MACHINE("engine", 0, "string", "auto kvm qemu", "What runs a machine: auto (default), kvm, qemu"),     \
 		OPT_STRING("entrypoint", 0, "string", struct container_flags, entrypoint,                              \
 			   "Replace the image's entrypoint"),                                                          \

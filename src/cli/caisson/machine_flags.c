@@ -82,20 +82,41 @@ static int set_word(json_t *document, const char *flag, const char *value, const
 	return error_set(err, EINVAL, "invalid value: \"%s\"; known are %s", value, str_text(&list));
 }
 
-/* PATH[,format=F][,ro]: one line of the annotation each. */
+/* PATH[,format=F][,ro][,backing=PATH]...: one line of the annotation, with paths that hold wherever it is read. */
+static int write_disk(const char *value, struct str *line)
+{
+	cleanup_free char *words = strdup(value);
+	char *rest = words, *word;
+	bool first = true;
+
+	while ((word = strsep(&rest, ","))) {
+		const char *name = first ? "" : ",backing=";
+		bool path = first || str_starts(word, "backing=");
+		cleanup_free char *absolute = NULL;
+
+		if (path && !first)
+			word += strlen("backing=");
+		if (path && (!*word || !(absolute = path_absolute(word))))
+			return -EINVAL;
+		str_printf(line, "%s%s", path ? name : ",", path ? absolute : word);
+		first = false;
+	}
+	str_printf(line, "\n");
+	return !words || str_failed(line) ? -ENOMEM : 0;
+}
+
 static int add_disk(json_t *document, const char *value, struct error *err)
 {
 	static const char key[] = "org.caisson.vm.disk";
 	const char *before = json_string_value(json_object_get(annotations(document), key));
-	size_t length = strcspn(value, ",");
-	cleanup_free char *given = strndup(value, length), *path = given && *given ? path_absolute(given) : NULL;
-	cleanup_free char *lines = NULL;
+	cleanup_str struct str lines = STR_INIT;
 	int ret;
 
-	if (!path || strchr(value, '\n'))
+	str_printf(&lines, "%s", before ? before : "");
+	ret = strchr(value, '\n') ? -EINVAL : write_disk(value, &lines);
+	if (ret == -EINVAL)
 		return error_set(err, EINVAL, "expected a disk, like /var/lib/data.qcow2,format=qcow2,ro");
-	ret = asprintf(&lines, "%s%s%s\n", before ? before : "", path, value + length);
-	if (ret < 0 || json_object_set_new(annotations(document), key, json_string(lines)) < 0)
+	if (ret < 0 || json_object_set_new(annotations(document), key, json_string(str_text(&lines))) < 0)
 		return error_errno(err, ENOMEM, "cannot keep it");
 	return 0;
 }

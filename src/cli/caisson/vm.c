@@ -27,7 +27,7 @@ static const struct cli_option boot_options[] = {
 	OPT_VALUE(OPTION_STRING, "counters", 0, "file", "file", struct boot_flags, counters,
 		  "Write what was counted, exits by reason and others, as JSON to a file"),
 	OPT_VALUE(OPTION_LIST, "disk", 0, "list", "file", struct boot_flags, disks,
-		  "Give the machine a disk (PATH[,format=raw|qcow2][,ro])"),
+		  "Give the machine a disk (PATH[,format=raw|qcow2][,ro][,backing=PATH])"),
 	OPT_VALUE(OPTION_STRING, "engine", 0, "string", "auto kvm qemu", struct boot_flags, engine,
 		  "What runs the machine: auto (default), kvm, qemu"),
 	OPT_VALUE(OPTION_STRING, "hugepages", 0, "size", "2M 1G", struct boot_flags, hugepages,
@@ -91,11 +91,18 @@ static int open_disk(char *text, struct vm_disk *disk, struct error *err)
 
 	if (ret < 0)
 		return ret;
-	disk->chain[0].fd = open_file(setting.path, setting.read_only ? O_RDONLY : O_RDWR, "disk", err);
-	disk->chain[0].format = setting.format;
-	disk->chain_count = 1;
 	disk->read_only = setting.read_only;
-	return disk->chain[0].fd < 0 ? disk->chain[0].fd : 0;
+	for (size_t i = 0; i <= setting.backing_count; i++) {
+		int fd = open_file(i ? setting.backing[i - 1] : setting.path,
+				   i || setting.read_only ? O_RDONLY : O_RDWR, "disk", err);
+
+		if (fd < 0)
+			return fd;
+		disk->chain[i].fd = fd;
+		disk->chain[i].format = i ? setting.backing_formats[i - 1] : setting.format;
+		disk->chain_count++;
+	}
+	return 0;
 }
 
 /* NAME[,mac=ADDRESS][,vhost] */

@@ -51,23 +51,30 @@ static int add(struct vm_plan *plan, struct vm_disk *disk, const char *path, con
 	return 0;
 }
 
-/* What an image says to stand on must be what the configuration says: nothing is opened by its word. */
-static int check_backing(const struct vm_disk *disk, const char *path, const char *backing, struct error *err)
+/*
+ * The last of a chain must not say that it stands on another, or what it says would be missing; nothing is opened by
+ * its word.
+ */
+static int check_last(const struct vm_disk *disk, const char *path, struct error *err)
 {
+	size_t last = disk->chain_count - 1;
 	struct qcow2_description description;
-	int ret = strcmp(disk->chain[0].format, "qcow2") == 0 ? qcow2_describe(disk->chain[0].fd, &description, err)
-							      : 1;
+	int ret = strcmp(disk->chain[last].format, "qcow2") == 0
+			  ? qcow2_describe(disk->chain[last].fd, &description, err)
+			  : 1;
 
 	if (ret < 0)
 		return error_wrap(err, "cannot read the disk %s", path), ret;
-	if (strcmp(disk->chain[0].format, "qcow2") != 0)
+	if (strcmp(disk->chain[last].format, "qcow2") != 0)
 		return 0;
 	if (ret == 0)
 		return error_set(err, EINVAL, "%s is no qcow2 image", path);
-	if (*description.backing && !backing)
-		return error_set(err, ENOTSUP,
-				 "the disk %s stands on another, %s; `qemu-img convert -O qcow2` makes one of both",
-				 path, description.backing);
+	if (*description.backing)
+		return error_set(
+			err, ENOTSUP,
+			"the disk %s stands on another, %s, which nobody has named: --disk has backing=PATH for "
+			"it, and `qemu-img convert -O qcow2` makes one of both",
+			path, description.backing);
 	return 0;
 }
 
@@ -76,11 +83,9 @@ static int open_image(struct vm_plan *plan, struct vm_disk *disk, struct error *
 	const struct vm_settings *settings = &plan->settings;
 	int ret = add(plan, disk, settings->image, settings->image_format, disk->read_only, err);
 
-	if (ret == 0)
-		ret = check_backing(disk, settings->image, settings->backing, err);
 	if (ret == 0 && settings->backing)
 		ret = add(plan, disk, settings->backing, "raw", true, err);
-	return ret;
+	return ret == 0 ? check_last(disk, settings->image, err) : ret;
 }
 
 /* On the disk that the bundle is on, not in the state directory, which is memory. */
@@ -138,8 +143,13 @@ int vm_open_disks(struct vm_plan *plan, struct error *err)
 					 setting->path);
 		disk->read_only = setting->read_only;
 		ret = add(plan, disk, setting->path, setting->format, setting->read_only, err);
+		for (size_t k = 0; ret == 0 && k < setting->backing_count; k++)
+			ret = add(plan, disk, setting->backing[k], setting->backing_formats[k], true, err);
 		if (ret == 0)
-			ret = check_backing(disk, setting->path, NULL, err);
+			ret = check_last(disk,
+					 setting->backing_count ? setting->backing[setting->backing_count - 1]
+								: setting->path,
+					 err);
 	}
 	return ret;
 }

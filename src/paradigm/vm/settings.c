@@ -165,25 +165,50 @@ static int read_image(const struct oci_spec *spec, struct vm_settings *settings,
 	return 0;
 }
 
+static const char *format_of(const char *path)
+{
+	return str_ends(path, ".qcow2") ? "qcow2" : "raw";
+}
+
+static int read_disk_word(const char *word, struct vm_disk_setting *disk, struct error *err)
+{
+	if (strcmp(word, "ro") == 0 || strcmp(word, "readonly") == 0) {
+		disk->read_only = true;
+	} else if (strcmp(word, "format=raw") == 0 || strcmp(word, "format=qcow2") == 0) {
+		disk->format = word + strlen("format=");
+	} else if (str_starts(word, "backing=")) {
+		if (disk->backing_count == VM_CHAIN_MAX - 1)
+			return error_set(err, EINVAL, "the disk %s stands on more than %d others", disk->path,
+					 VM_CHAIN_MAX - 1);
+		disk->backing[disk->backing_count] = word + strlen("backing=");
+		disk->backing_formats[disk->backing_count++] = format_of(word);
+	} else {
+		return error_set(
+			err, EINVAL,
+			"unknown option \"%s\" of disk %s; known are format=raw, format=qcow2, backing=PATH and "
+			"ro",
+			word, disk->path);
+	}
+	return 0;
+}
+
 /* A path with a comma must be told otherwise. */
 int vm_disk_setting_read(char *text, struct vm_disk_setting *disk, struct error *err)
 {
 	char *word;
+	int ret = 0;
 
 	*disk = (struct vm_disk_setting){ .path = strsep(&text, ",") };
-	disk->format = str_ends(disk->path, ".qcow2") ? "qcow2" : "raw";
-	while ((word = strsep(&text, ","))) {
-		if (strcmp(word, "ro") == 0 || strcmp(word, "readonly") == 0)
-			disk->read_only = true;
-		else if (strcmp(word, "format=raw") == 0 || strcmp(word, "format=qcow2") == 0)
-			disk->format = word + strlen("format=");
-		else
-			return error_set(err, EINVAL,
-					 "unknown option \"%s\" of disk %s; known are format=raw, "
-					 "format=qcow2 and ro",
-					 word, disk->path);
+	disk->format = format_of(disk->path);
+	while (ret == 0 && (word = strsep(&text, ",")))
+		ret = read_disk_word(word, disk, err);
+	if (ret == 0 && disk->backing_count && strcmp(disk->format, "qcow2") != 0)
+		ret = error_set(err, EINVAL, "the disk %s is raw, and stands on no other", disk->path);
+	for (size_t i = 0; ret == 0 && i + 1 < disk->backing_count; i++) {
+		if (strcmp(disk->backing_formats[i], "qcow2") != 0)
+			ret = error_set(err, EINVAL, "the disk %s is raw, and stands on no other", disk->backing[i]);
 	}
-	return 0;
+	return ret;
 }
 
 static int add_disk(char *line, struct vm_settings *settings, struct error *err)
@@ -196,6 +221,10 @@ static int add_disk(char *line, struct vm_settings *settings, struct error *err)
 	ret = vm_disk_setting_read(line, disk, err);
 	if (ret == 0 && *disk->path != '/')
 		ret = error_set(err, EINVAL, "the disk \"%s\" must be an absolute path", disk->path);
+	for (size_t i = 0; ret == 0 && i < disk->backing_count; i++) {
+		if (*disk->backing[i] != '/')
+			ret = error_set(err, EINVAL, "the disk \"%s\" must be an absolute path", disk->backing[i]);
+	}
 	settings->disks_count += ret == 0;
 	return ret;
 }

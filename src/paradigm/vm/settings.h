@@ -13,7 +13,7 @@
  *     org.caisson.vm.machine        QEMU's -machine type, instead of our choice
  *     org.caisson.vm.hugepages      "2M" or "1G": guest memory in huge pages
  *     org.caisson.vm.vcpu-pin       host CPUs, one for each vCPU: "0-3" or "0,2"
- *     org.caisson.vm.disk           further disks, one a line: PATH[,format=raw|qcow2][,ro]
+ *     org.caisson.vm.disk           further disks, one a line: PATH[,format=raw|qcow2][,ro][,backing=PATH]...
  *     org.caisson.vm.image.backing  raw file on which vm.image, a qcow2, stands: what that says of it itself is not
  *                                   believed
  *
@@ -41,6 +41,9 @@ enum vm_engine_wish { VM_WISH_AUTO, VM_WISH_KVM, VM_WISH_QEMU };
 struct vm_disk_setting {
 	const char *path, *format; /* "raw", "qcow2" */
 	bool read_only;
+	const char *backing[VM_CHAIN_MAX - 1],
+		*backing_formats[VM_CHAIN_MAX - 1]; /* what it stands on, topmost first */
+	size_t backing_count;
 };
 
 /* Texts belong to the specification's arena. */
@@ -62,7 +65,10 @@ struct vm_settings {
 	size_t disks_count;
 };
 
-/* Reads "PATH[,format=raw|qcow2][,ro]"; the text is cut up, and the setting points into it.  -EINVAL. */
+/*
+ * Reads "PATH[,format=raw|qcow2][,ro][,backing=PATH]..."; the text is cut up, and the setting points into it.  Without
+ * a format it is qcow2 if the name ends so, else raw.  -EINVAL.
+ */
 int vm_disk_setting_read(char *text, struct vm_disk_setting *disk, struct error *err);
 
 /* -EINVAL, -ENOTSUP: what cannot be, or not by us. */

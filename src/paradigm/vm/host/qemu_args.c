@@ -201,11 +201,11 @@ static void add_disks(struct qemu_args *args, const struct vm_config *config, co
 		add_chain(args, &config->disks[i], i);
 		add_text(args, "-device");
 		if (config->kind == VM_KIND_PV)
-			add(args, "virtio-blk-%s,drive=disk%zu.0", board->bus, i);
+			add(args, "virtio-blk-%s,drive=disk%zu.0,serial=disk%zu", board->bus, i, i);
 		else if (strcmp(board->name, "q35") == 0)
-			add(args, "ide-hd,drive=disk%zu.0,bus=ide.%zu", i, i);
+			add(args, "ide-hd,drive=disk%zu.0,bus=ide.%zu,serial=disk%zu", i, i, i);
 		else
-			add(args, "ide-hd,drive=disk%zu.0,bus=ide.%zu,unit=%zu", i, i / 2, i % 2);
+			add(args, "ide-hd,drive=disk%zu.0,bus=ide.%zu,unit=%zu,serial=disk%zu", i, i / 2, i % 2, i);
 	}
 }
 

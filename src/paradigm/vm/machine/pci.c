@@ -62,7 +62,7 @@ static int open_drives(struct machine *machine, const struct vm_config *config, 
 
 static int add_disks(struct machine *machine, struct pci_host *pci, const struct vm_config *config, struct error *err)
 {
-	static const char *const serials[ATA_CHANNELS * ATA_DRIVES] = { NULL };
+	static const char *const serials[ATA_CHANNELS * ATA_DRIVES] = { "disk0", "disk1", "disk2", "disk3" };
 	static const struct {
 		uint64_t base, size;
 	} ports[] = { [ATA_RANGE_COMMAND0] = { LAYOUT_ATA0, LAYOUT_ATA_SIZE },

@@ -103,16 +103,18 @@ static int add_balloon(struct machine *machine, struct error *err)
 	return result < 0 ? result : connect_device(machine, machine->balloon, err);
 }
 
-static int add_disk(struct machine *machine, const struct vm_disk *disk, struct error *err)
+static int add_disk(struct machine *machine, const struct vm_disk *disk, size_t number, struct error *err)
 {
 	unsigned queues = machine->vcpus_wanted < VIRTIO_BLK_QUEUES_MAX ? machine->vcpus_wanted : VIRTIO_BLK_QUEUES_MAX;
 	struct device *device;
 	struct block *block;
+	char serial[24];
 	int result = machine_open_disk(disk, &machine->io.loop, &block, err);
 
 	if (result < 0)
 		return result;
-	result = virtio_blk_make(block, queues, NULL, &machine->memory, &machine->io.loop, &device, err);
+	(void)snprintf(serial, sizeof(serial), "disk%zu", number);
+	result = virtio_blk_make(block, queues, serial, &machine->memory, &machine->io.loop, &device, err);
 	if (result < 0) {
 		block_close(block);
 		return result;
@@ -160,7 +162,7 @@ int machine_add_virtio(struct machine *machine, const struct machine_options *op
 	if (options->agent.output)
 		result = add_console(machine, err);
 	for (size_t i = 0; result == 0 && i < config->disks_count; i++)
-		result = add_disk(machine, &config->disks[i], err);
+		result = add_disk(machine, &config->disks[i], i, err);
 	for (size_t i = 0; result == 0 && i < config->nets_count; i++)
 		result = add_net(machine, &config->nets[i], err);
 	for (size_t i = 0; result == 0 && i < config->shares_count; i++)
