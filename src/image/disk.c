@@ -41,15 +41,39 @@ static int fill(struct image_store *store, const struct image_layers *layers, in
 	return ret == 0 ? store_sync(store, file, err) : ret;
 }
 
-/* Another one who makes the same at the same time may be first: what is there stays. */
+/* Whoever makes the disk of these layers holds it; it goes with its owner.  A descriptor. */
+static int lock(const struct image_store *store, const char *chain_id, struct error *err)
+{
+	char path[STORE_PATH_MAX];
+	int fd, ret;
+
+	store_snapshot_path(chain_id, path);
+	fd = openat(store->fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return error_errno(err, errno, "cannot open %s/%s", store->root, path);
+	do
+		ret = flock(fd, LOCK_EX);
+	while (ret < 0 && errno == EINTR);
+	if (ret == 0)
+		return fd;
+	ret = error_errno(err, errno, "cannot lock %s/%s", store->root, path);
+	close(fd);
+	return ret;
+}
+
+/* Who waited for another one finds it made. */
 static int make(struct image_store *store, const struct image *image, const struct image_layers *layers,
-		const char *path, struct error *err)
+		const char *chain_id, const char *path, struct error *err)
 {
 	cleanup_close int content = store_lock(store, STORE_CONTENT, LOCK_SH, err);
+	cleanup_close int alone = content < 0 ? content : lock(store, chain_id, err);
 	struct store_tmp tmp = STORE_TMP_INIT;
 	cleanup_close int file = -1;
-	int ret = content < 0 ? content : store_tmp_make(store, &tmp, err);
+	int ret;
 
+	if (alone >= 0 && faccessat(store->fd, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return 0;
+	ret = alone < 0 ? alone : store_tmp_make(store, &tmp, err);
 	if (ret == 0 && mkdirat(store->fd, "disks", 0700) < 0 && errno != EEXIST)
 		ret = error_errno(err, errno, "cannot make %s/disks", store->root);
 	if (ret == 0) {
@@ -70,15 +94,17 @@ static int make(struct image_store *store, const struct image *image, const stru
 int image_disk_link(struct image_store *store, const struct image *image, const struct image_layers *layers, int dirfd,
 		    const char *name, struct error *err)
 {
+	const char *chain_id;
 	char path[STORE_PATH_MAX];
 	int ret;
 
 	if (image->config.diff_ids.count == 0)
 		return error_set(err, EINVAL, "the image %s has no layers to make a disk of", image->id);
-	store_disk_path(image->chain_ids[image->config.diff_ids.count - 1], path);
+	chain_id = image->chain_ids[image->config.diff_ids.count - 1];
+	store_disk_path(chain_id, path);
 	ret = link_there(store, path, dirfd, name);
 	if (ret == -ENOENT) {
-		ret = make(store, image, layers, path, err);
+		ret = make(store, image, layers, chain_id, path, err);
 		if (ret < 0)
 			return ret;
 		ret = link_there(store, path, dirfd, name);

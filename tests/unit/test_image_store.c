@@ -738,6 +738,54 @@ static void test_disk(void **state)
 	assert_true(first.st_ino == second.st_ino && second.st_nlink == 2);
 }
 
+static int tell_of_work(void *context, const char *what, const char *id, uint64_t done, uint64_t total)
+{
+	const int *pipe_end = context;
+
+	(void)what, (void)id, (void)total;
+	return done == 0 && write(*pipe_end, "m", 1) != 1 ? -EIO : 0;
+}
+
+/* However many want it at once, one makes it. */
+static void test_disk_at_once(void **state)
+{
+	enum { WANTED = 4 };
+	struct fixture *f = *state;
+	char id[OCI_DIGEST_MAX], made[WANTED + 1];
+	int status, ends[2];
+	struct stat st;
+	pid_t pids[WANTED];
+	bool able = true;
+
+	assert_ok(f, import_text(f, "one", "same", id));
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	f->store.progress = (struct image_progress){ .report = tell_of_work, .context = &ends[1] };
+	for (int i = 0; i < WANTED; i++) {
+		const char name[] = { (char)('a' + i), '\0' };
+
+		pids[i] = fork();
+		assert_true(pids[i] >= 0);
+		if (pids[i] == 0)
+			_exit(link_disk(f, "one", name, &st) == 0	      ? 0
+			      : f->err.code == EPERM || f->err.code == ENOENT ? 77
+									      : 1);
+	}
+	for (int i = 0; i < WANTED; i++) {
+		assert_int_equal(waitpid(pids[i], &status, 0), pids[i]);
+		assert_true(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77));
+		able &= WEXITSTATUS(status) == 0;
+	}
+	close(ends[1]);
+	if (!able) {
+		close(ends[0]);
+		skip(); /* as above */
+	}
+	assert_int_equal(read(ends[0], made, sizeof(made)), 1);
+	close(ends[0]);
+	assert_int_equal(fstatat(f->store.fd, "a", &st, 0), 0);
+	assert_int_equal(st.st_nlink, 1 + WANTED);
+}
+
 static void test_not_a_store(void **state)
 {
 	struct fixture *f = *state;
@@ -778,6 +826,7 @@ int main(void)
 		TEST(test_parallel),
 		TEST(test_full_disk),
 		TEST(test_disk),
+		TEST(test_disk_at_once),
 		TEST(test_not_a_store),
 	};
 
