@@ -46,6 +46,12 @@ child_of()
 	read -r child _ <"/proc/$1/task/$1/children" || [ -n "$child" ]
 }
 
+# Before that its child is one that writes its configuration.
+runs_qemu()
+{
+	child_of "$1" && grep -q qemu-system "/proc/$child/cmdline"
+}
+
 @test "a machine of either kind has streams, arguments, a kernel of its own, and an exit status" {
 	head -c 300000 /bin/busybox >"$BATS_TEST_TMPDIR/input"
 	local kind
@@ -93,7 +99,7 @@ child_of()
 	gone "$child"
 
 	start_machine pv
-	eventually child_of "$vmm"
+	eventually runs_qemu "$vmm"
 	kill -TERM "$vmm"
 	status=0
 	wait "$vmm" || status=$?

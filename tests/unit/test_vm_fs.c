@@ -576,7 +576,7 @@ static void test_device(void **state)
 
 	(void)state;
 	open_directory(&share);
-	if (fs_start(share.fd, false, FS_MESSAGES, &socket, &pid, &err) < 0)
+	if (fs_start(share.fd, false, FS_MESSAGES, NULL, &socket, &pid, &err) < 0)
 		fail_msg("%s", err.text);
 	driver_open(&driver);
 	if (virtio_fs_make("data", socket, &driver.memory, &driver.loop, &device, &err) < 0)
@@ -623,7 +623,7 @@ static void test_end(void **state)
 	(void)state;
 	open_directory(&share);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(fs_start(share.fd, true, protocols[i], &socket, &pid, NULL), 0);
+		assert_int_equal(fs_start(share.fd, true, protocols[i], NULL, &socket, &pid, NULL), 0);
 		close(socket);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_int_equal(status, 0);

@@ -71,12 +71,14 @@ static int set_mounts(struct vm_plan *plan, struct error *err)
 	spec->mounts_count = 0;
 	if (!spec->mounts)
 		return error_errno(err, ENOMEM, "cannot furnish the shell");
-	if (plan->config.engine == VM_ENGINE_QEMU) {
-		/* QEMU opens a kernel by a path, which for a descriptor is one of /proc. */
+	/* What QEMU, and servers of files, open by a path, is a descriptor's in /proc. */
+	if (plan->config.engine == VM_ENGINE_QEMU || plan->config.shares_count) {
 		spec->mounts[spec->mounts_count] = (struct oci_mount){ .destination = "/proc",
 								       .type = "proc",
 								       .source = "proc" };
 		set_options(&spec->mounts[spec->mounts_count++], words_proc);
+	}
+	if (plan->config.engine == VM_ENGINE_QEMU) {
 		for (size_t i = 0; i < sizeof(host) / sizeof(*host); i++)
 			add_host(spec, host[i]);
 		if (add_place_of(spec, plan->config.qemu) < 0)

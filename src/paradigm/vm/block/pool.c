@@ -102,7 +102,7 @@ static void *worker(void *context)
 	return NULL;
 }
 
-/* One more, with every signal blocked: they are the main thread's. */
+/* One more, with every signal blocked: they are the main thread's; but a violation of a seccomp filter is its own. */
 static void add_thread(struct block_pool *pool)
 {
 	pthread_attr_t attributes;
@@ -112,6 +112,7 @@ static void add_thread(struct block_pool *pool)
 		return;
 	(void)pthread_attr_setstacksize(&attributes, STACK_SIZE);
 	(void)sigfillset(&all);
+	(void)sigdelset(&all, SIGSYS);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &before);
 	if (pthread_create(&pool->threads[pool->threads_count], &attributes, worker, pool) == 0)
 		pool->threads_count++;

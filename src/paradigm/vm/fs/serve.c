@@ -89,7 +89,7 @@ static void raise_descriptors(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int confine(pid_t parent, struct error *err)
+static int drop_privileges(pid_t parent, struct error *err)
 {
 	sigset_t none;
 
@@ -106,32 +106,46 @@ static int confine(pid_t parent, struct error *err)
 	return keep_file_capabilities(err);
 }
 
-static int serve(int directory, bool read_only, enum fs_protocol protocol, int socket, pid_t parent)
+/* What the process is to do, as it was asked for. */
+struct job {
+	int directory, socket;
+	bool read_only;
+	enum fs_protocol protocol;
+	int (*confine)(struct error *err);
+	pid_t parent;
+};
+
+static int serve(const struct job *job)
 {
-	const int keep[] = { directory, socket };
+	const int keep[] = { job->directory, job->socket };
 	struct error err = ERROR_INIT;
-	struct fuse_server *server;
-	int ret = confine(parent, &err);
+	struct fuse_server *server = NULL;
+	int ret = drop_privileges(job->parent, &err);
 
 	if (ret == 0)
 		ret = fds_close_from(3, keep, 2);
 	if (ret == 0)
-		ret = fuse_server_make(directory, read_only, &server, &err);
+		ret = fuse_server_make(job->directory, job->read_only, &server, &err);
+	if (ret == 0 && job->confine)
+		ret = job->confine(&err);
 	if (ret < 0) {
 		dprintf(STDERR_FILENO, "caisson-vmm: file server: %s\n", err.text);
 		return ret;
 	}
-	close(directory);
-	ret = protocol == FS_MESSAGES ? fs_serve_messages(server, socket) : fs_serve_vhost_user(server, socket);
+	close(job->directory);
+	ret = job->protocol == FS_MESSAGES ? fs_serve_messages(server, job->socket)
+					   : fs_serve_vhost_user(server, job->socket);
 	fuse_server_free(server);
 	return ret;
 }
 
-int fs_start(int directory, bool read_only, enum fs_protocol protocol, int *socket, pid_t *pid, struct error *err)
+int fs_start(int directory, bool read_only, enum fs_protocol protocol, int (*confine)(struct error *err), int *socket,
+	     pid_t *pid, struct error *err)
 {
+	struct job job = { .directory = directory, .read_only = read_only, .protocol = protocol, .confine = confine };
 	const int type = protocol == FS_MESSAGES ? SOCK_SEQPACKET : SOCK_STREAM, size = BUFFER;
 	cleanup_close int ours = -1, theirs = -1;
-	pid_t parent = getpid(), child;
+	pid_t child;
 	int pair[2];
 
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
@@ -140,11 +154,13 @@ int fs_start(int directory, bool read_only, enum fs_protocol protocol, int *sock
 	theirs = pair[1];
 	for (int i = 0; i < 2 && protocol == FS_MESSAGES; i++) /* as far as the system lets it */
 		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	job.socket = theirs;
+	job.parent = getpid();
 	child = fork();
 	if (child < 0)
 		return error_errno(err, errno, "cannot start the file server");
 	if (child == 0)
-		_exit(serve(directory, read_only, protocol, theirs, parent) < 0);
+		_exit(serve(&job) < 0);
 	*pid = child;
 	*socket = take_fd(&ours);
 	return 0;

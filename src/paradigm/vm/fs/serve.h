@@ -34,8 +34,10 @@ struct fs_message {
 /*
  * Starts the process.  directory stays the caller's; *socket is the client's end, close-on-exec, and *pid a child to
  * be waited for.  Call it with /proc there, one thread, and the capabilities of which it is to keep its share.
+ * confine, or NULL, is called there before the first request.
  */
-int fs_start(int directory, bool read_only, enum fs_protocol protocol, int *socket, pid_t *pid, struct error *err);
+int fs_start(int directory, bool read_only, enum fs_protocol protocol, int (*confine)(struct error *err), int *socket,
+	     pid_t *pid, struct error *err);
 
 /* What the process does: 0 when the other end is gone, -errno. */
 int fs_serve_messages(struct fuse_server *server, int socket);

@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/loop.h"
 #include "linux/tty.h"
+#include "paradigm/vm/host/confine.h"
 #include "paradigm/vm/machine/machine.h"
 
 enum { OUTPUT_MAX = 4096, TICK_MS = 20, QUIET_TICKS = 10, ESCAPE = 1 /* Ctrl-A */ };
@@ -298,11 +299,11 @@ static int prepare(struct bare *bare, const struct vm_config *config, struct err
 	if (result == 0)
 		result = watch_signals(bare, err);
 	if (result == 0)
-		result = machine_make(
-			&(struct machine_options){ .config = config,
-						   .loop = &bare->loop,
-						   .console = { .output = take_output, .context = bare } },
-			&bare->machine, err);
+		result = machine_make(&(struct machine_options){ .config = config,
+								 .loop = &bare->loop,
+								 .console = { .output = take_output, .context = bare },
+								 .thread = confine_machine_thread },
+				      &bare->machine, err);
 	if (result == 0)
 		result = add(bare, &bare->end, machine_end_fd(bare->machine), on_end, err);
 	if (result == 0) {
@@ -354,7 +355,11 @@ static int run(struct bare *bare, const struct vm_config *config, struct error *
 	int result = prepare(bare, config, err);
 
 	if (result == 0)
+		result = confine_process(err);
+	if (result == 0)
 		result = machine_start(bare->machine, err);
+	if (result == 0)
+		result = confine_thread(CONFINE_MAIN, err);
 	if (result < 0)
 		return result;
 	if (config->boot_seconds)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "paradigm/vm/host/cmdline.h"
+#include "paradigm/vm/host/confine.h"
 #include "paradigm/vm/host/engine.h"
 
 enum {
@@ -161,6 +162,7 @@ static int open_all(struct kvm *kvm, struct error *err)
 		.loop = kvm->loop,
 		.console = { .output = enqueue, .context = &kvm->console },
 		.agent = { .output = enqueue, .context = &kvm->agent },
+		.thread = confine_machine_thread,
 	};
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ret;
 

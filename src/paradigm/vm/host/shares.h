@@ -13,13 +13,15 @@
 #include "paradigm/vm/config.h"
 
 struct shares {
-	pid_t pids[VM_SHARES_MAX];
+	pid_t pids[VM_SHARES_MAX]; /* 0: it has ended */
 	size_t count;
 };
 
 /* One for each share, whose server is set; before there are threads, and while there are capabilities.  After a failure
  * shares_stop() is due, too. */
 int shares_start(struct shares *shares, struct vm_config *config, struct error *err);
+/* After SIGCHLD: an error when one was killed, without which the machine has no use for its files. */
+int shares_check(struct shares *shares, struct error *err);
 void shares_stop(struct shares *shares);
 
 #endif

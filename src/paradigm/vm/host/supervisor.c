@@ -23,6 +23,7 @@
 #include "base/loop.h"
 #include "linux/tty.h"
 #include "paradigm/shell/sync.h"
+#include "paradigm/vm/host/confine.h"
 #include "paradigm/vm/host/console.h"
 #include "paradigm/vm/host/engine.h"
 #include "paradigm/vm/host/greeting.h"
@@ -408,7 +409,10 @@ static void take_signal(struct supervisor *self, const struct signalfd_siginfo *
 {
 	struct session *workload = sessions_workload(&self->sessions);
 	uint32_t number = info->ssi_signo;
+	struct error err = ERROR_INIT;
 
+	if (number == SIGCHLD && shares_check(&self->shares, &err) < 0)
+		fail(self, &err);
 	if (number == SIGCHLD || (number == SIGPIPE && info->ssi_pid == (uint32_t)getpid()))
 		return;
 	if (number == SIGWINCH && self->terminal)
@@ -538,7 +542,11 @@ static int open_engine(struct supervisor *self, struct error *err)
 	const struct engine_ops *ops = self->config.engine == VM_ENGINE_KVM ? &engine_kvm : &engine_qemu;
 	int ret = ops->make(&self->config, &self->loop, &owner, &self->engine, err);
 
-	return ret < 0 ? ret : ops->start(self->engine, err);
+	if (ret == 0)
+		ret = confine_process(err);
+	if (ret == 0)
+		ret = ops->start(self->engine, err);
+	return ret < 0 ? ret : confine_thread(self->config.vsock >= 0 ? CONFINE_VSOCK : CONFINE_MAIN, err);
 }
 
 static int open_all(struct supervisor *self, struct error *err)

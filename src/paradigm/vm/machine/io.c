@@ -12,6 +12,9 @@ static void *io_main(void *context)
 	struct machine *machine = context;
 	struct error err = ERROR_INIT;
 
+	(void)pthread_setname_np(pthread_self(), "io");
+	if (machine->thread)
+		machine->thread(MACHINE_THREAD_IO);
 	if (loop_run(&machine->io.loop, &err) < 0)
 		machine_finish(machine, MACHINE_CRASHED, 0, "disks and network: %s", err.text);
 	return NULL;
@@ -46,7 +49,6 @@ int io_start(struct machine *machine, struct error *err)
 	if (code)
 		return error_errno(err, code, "start the thread of disks and network");
 	machine->io.started = true;
-	(void)pthread_setname_np(machine->io.thread, "io");
 	return 0;
 }
 

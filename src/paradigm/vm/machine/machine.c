@@ -222,6 +222,7 @@ int machine_make(const struct machine_options *options, struct machine **made, s
 	machine->vcpus_wanted = config->vcpus;
 	machine->bare = config->oci < 0;
 	machine->agent = options->agent;
+	machine->thread = options->thread;
 	machine->kvm = config->kvm;
 	machine->vm = machine->stats = machine->end_event = machine->room.fd = -1;
 	machine->memory.fd = -1;

@@ -35,11 +35,15 @@ struct machine_channel {
 	void *context;
 };
 
+enum machine_thread { MACHINE_THREAD_VCPU, MACHINE_THREAD_IO };
+
 struct machine_options {
 	const struct vm_config *config;
 	struct loop *loop;		/* the owner's: consoles, vsock, balloon live there */
 	struct machine_channel console; /* the first serial port */
 	struct machine_channel agent; /* virtio-console's port (pv) or the second serial port (vm); output NULL: none */
+	/* Called by each thread of the machine's before anything else: to confine it.  NULL: nothing. */
+	void (*thread)(enum machine_thread thread);
 };
 
 int machine_make(const struct machine_options *options, struct machine **machine, struct error *err);

@@ -82,7 +82,8 @@ struct machine {
 	} io;
 
 	struct machine_channel agent;
-	struct loop *loop; /* the owner's */
+	void (*thread)(enum machine_thread thread); /* the owner's, or NULL */
+	struct loop *loop;			    /* the owner's */
 	struct loop_source room;
 	void (*on_room)(void *context);
 	void *on_room_context;

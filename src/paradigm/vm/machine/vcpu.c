@@ -181,7 +181,13 @@ static void *vcpu_main(void *context)
 	struct machine_vcpu *vcpu = context;
 	struct machine *machine = vcpu->machine;
 	enum machine_command command;
+	char name[16];
 
+	/* A thread names itself by a system call; for another's name, C libraries open a file of /proc. */
+	(void)snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
+	(void)pthread_setname_np(pthread_self(), name);
+	if (machine->thread)
+		machine->thread(MACHINE_THREAD_VCPU);
 	for (;;) {
 		/* In this order: who kicks has set the command before. */
 		kvm_vcpu_kick(&vcpu->kvm, false);
@@ -218,7 +224,6 @@ int vcpu_start(struct machine_vcpu *vcpu, struct error *err)
 	const struct sigaction action = { .sa_handler = be_interrupted };
 	sigset_t mask, before;
 	pthread_attr_t attributes;
-	char name[16];
 	int code;
 
 	if (sigaction(VCPU_SIGNAL, &action, NULL) < 0)
@@ -241,8 +246,6 @@ int vcpu_start(struct machine_vcpu *vcpu, struct error *err)
 	code = pin(vcpu);
 	if (code)
 		return error_errno(err, code, "run vCPU %u on CPU %d", vcpu->index, vcpu->pin);
-	(void)snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
-	(void)pthread_setname_np(vcpu->thread, name);
 	return 0;
 }
 
