@@ -11,7 +11,7 @@ FUZZ_SECONDS ?= 60
 RUNTIME ?= $(BUILD)/bin/caisson-oci
 
 .DEFAULT_GOAL := all
-.PHONY: all help run test unit bench install uninstall lint format fuzz conformance lab deps clean
+.PHONY: all help run test unit bench bench-vm install uninstall lint format fuzz conformance lab deps clean
 
 all: ## build everything (default)
 	@tools/deps --check build
@@ -53,6 +53,11 @@ bench: ## the figures, beside runc and crun on the same machine
 	@tools/deps build bench
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(abspath $(BUILD)) bench/run $(ARGS)
+
+bench-vm: ## the figures of virtual machines, beside QEMU in one boot of the lab
+	@tools/deps build run test bench
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(abspath $(BUILD)) bench/vm $(ARGS)
 
 lint: ## formatting, floors, clang-tidy, cppcheck, shellcheck, man pages
 	@tools/deps build lint

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -156,11 +157,16 @@ int file_open_in_root(int root_fd, const char *path, int flags, mode_t mode)
 	};
 	long fd;
 
-	/* EAGAIN: something was renamed during the walk, and the kernel could not prove that ".." stayed inside. */
-	for (int tries = 0; tries < 128; tries++) {
+	/*
+	 * EAGAIN: something was renamed or mounted during the walk, anywhere on the machine, and the kernel could not
+	 * prove that ".." stayed inside.  Who renames without a pause may hold us up for a second.
+	 */
+	for (int tries = 0; tries < 1000; tries++) {
 		fd = syscall(SYS_openat2, root_fd, *path ? path : ".", &how, sizeof(how));
 		if (fd >= 0 || errno != EAGAIN)
 			break;
+		if (tries > 32)
+			(void)nanosleep(&(struct timespec){ .tv_nsec = 1000 * 1000 }, NULL);
 	}
 	return fd >= 0 ? (int)fd : -errno;
 }

@@ -96,7 +96,7 @@ runs_qemu()
 	wait "$vmm" || status=$?
 	[ "$status" -eq 9 ]
 	says "got it"
-	gone "$child"
+	eventually gone "$child"
 
 	start_machine pv
 	eventually runs_qemu "$vmm"
@@ -104,7 +104,7 @@ runs_qemu()
 	status=0
 	wait "$vmm" || status=$?
 	[ "$status" -eq 143 ]
-	gone "$child"
+	eventually gone "$child"
 }
 
 @test "killed with -9, the monitor takes QEMU with it" {
