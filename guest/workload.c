@@ -15,6 +15,9 @@
 #include "guest/paradigm.h"
 #include "linux/mount.h"
 
+/* A workload that stops whatever it sees must not stop us, who wait for it. */
+enum { EXEC_SECONDS = 10 };
+
 /* The pipes of one process: the host's ends and its own. */
 struct pipes {
 	int ours[3], theirs[3];
@@ -129,6 +132,7 @@ static int exec(struct agent *agent, const struct agent_frame *frame, struct err
 		guest_edit_process(&process);
 		options.process = &process;
 		options.keep_console = true;
+		options.seconds = EXEC_SECONDS;
 		memcpy(options.stdio, pipes.theirs, sizeof(options.stdio));
 		ret = runtime_exec(&agent->runtime, &agent->container, &options, &pid, err);
 	}

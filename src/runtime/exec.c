@@ -161,6 +161,7 @@ static int run(struct runtime *runtime, struct container *container, struct runt
 		.plain_lines = options->plain_lines,
 		.stdio = { options->stdio[0], options->stdio[1], options->stdio[2] },
 		.preserve_fds = options->preserve_fds,
+		.seconds = options->seconds,
 		.filter = &filter,
 		.keyring = container->keyring,
 		.state = state_for_exec,

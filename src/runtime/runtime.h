@@ -190,6 +190,7 @@ struct runtime_exec_options {
 	int console_fd_out;
 	int preserve_fds;
 	int stdio[3];
+	int seconds; /* as in shell_exec_options */
 	bool ignore_paused;
 };
 #define RUNTIME_EXEC_OPTIONS_INIT ((struct runtime_exec_options){ .console_fd_out = -1, .stdio = { -1, -1, -1 } })

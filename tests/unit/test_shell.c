@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,8 +22,11 @@
 #include "base/file.h"
 #include "linux/cgroup.h"
 #include "linux/clone.h"
+#include "paradigm/container/container.h"
 #include "paradigm/shell/hooks.h"
 #include "paradigm/shell/resources.h"
+#include "paradigm/shell/seccomp.h"
+#include "paradigm/shell/shell.h"
 #include "paradigm/shell/sync.h"
 
 #define HOOK(script, ...)                                                                                   \
@@ -114,6 +118,56 @@ static void hook_has_its_own_environment_and_no_blocked_signals(void **state)
 	assert_int_equal(hooks_run(&(struct oci_hook_list){ .count = 1, .items = &hook }, "prestart", NULL, "{}", NULL),
 			 0);
 	(void)sigprocmask(SIG_SETMASK, &saved, NULL);
+}
+
+/* As somebody in the container might who can send it signals. */
+static int stop_it(void *context, pid_t pid, struct error *err)
+{
+	(void)context, (void)err;
+	return kill(pid, SIGSTOP);
+}
+
+static char *no_state(void *context, pid_t pid, const char *status)
+{
+	(void)context, (void)pid, (void)status;
+	return strdup("{}");
+}
+
+static void a_process_that_is_not_let_begin_is_given_up(void **state)
+{
+	struct oci_process process = { .set = true,
+				       .cwd = "/",
+				       .args = { 1, (const char *[]){ "/bin/true", NULL } },
+				       .env = { 0, (const char *[]){ NULL } } };
+	struct seccomp_filter filter = { .count = 0 };
+	struct oci_spec spec = { .process = process };
+	struct shell_exec_options options = { .spec = &spec,
+					      .process = &process,
+					      .paradigm = &paradigm_container,
+					      .pid = getpid(),
+					      .pidfd = pidfd_of(getpid()),
+					      .stdio = { -1, -1, -1 },
+					      .filter = &filter,
+					      .state = no_state };
+	struct error err = ERROR_INIT;
+	int console, status;
+	pid_t pid = 0;
+
+	(void)state;
+	if (options.pidfd < 0 || geteuid() != 0) {
+		print_message("needs root, and pidfd_open (valgrind 3.19 hides it)\n");
+		skip();
+	}
+	assert_int_equal(shell_exec(&options, &pid, &console, &err), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	options.confine = stop_it;
+	options.seconds = 1;
+	assert_int_equal(shell_exec(&options, &pid, &console, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.text, "not let begin"));
+	/* And nothing of it is left. */
+	assert_int_equal(waitpid(-1, &status, WNOHANG), -1);
+	close(options.pidfd);
 }
 
 static int pair(void **state)
@@ -348,6 +402,7 @@ int main(void)
 		cmocka_unit_test(missing_hook_is_an_error),
 		cmocka_unit_test(slow_hook_is_killed),
 		cmocka_unit_test(hook_has_its_own_environment_and_no_blocked_signals),
+		cmocka_unit_test(a_process_that_is_not_let_begin_is_given_up),
 		cmocka_unit_test_setup_teardown(messages_arrive_with_their_descriptor, pair, unpair),
 		cmocka_unit_test_setup_teardown(errors_arrive_whole, pair, unpair),
 		cmocka_unit_test_setup_teardown(errors_outlive_what_the_sender_has_not_read, pair, unpair),

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -163,6 +164,7 @@ static int clone_into(const struct shell_exec_options *options, struct inside *i
 	bool stand = ns[OCI_NS_USER].set && ns[OCI_NS_PID].set && geteuid() != 0;
 	cleanup_close int own_pid_ns = -1;
 	struct clone_options clone = CLONE_OPTIONS_INIT;
+	const struct timeval patience = { .tv_sec = options->seconds };
 	int pair[2], ret;
 
 	ret = open_cgroups(options, inside, &clone.cgroup_fd, err);
@@ -179,6 +181,8 @@ static int clone_into(const struct shell_exec_options *options, struct inside *i
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_errno(err, errno, "socketpair");
 	inside->sync = pair[1];
+	/* A blocking socket, and 0 is for ever. */
+	(void)setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	clone.pidfd = &child->pidfd;
 	child->pid = clone_process(&clone, err);
 	if (child->pid == 0) {
@@ -233,6 +237,8 @@ static int serve(const struct shell_exec_options *options, struct exec_child *ch
 		struct sync_message message = { 0 };
 		int fd = -1, ret = sync_receive(child->sync, &message, &fd);
 
+		if (ret == -ETIMEDOUT)
+			return error_set(err, ETIMEDOUT, "the process was not let begin in time");
 		if (ret <= 0)
 			return error_set(err, ECHILD, "the process ended during its set-up");
 		switch (message.kind) {

@@ -461,6 +461,8 @@ static int serve_to_the_end(int socket, int pidfd, pid_t pid, const struct oci_s
 
 		if (ret == 0)
 			return 0;
+		if (ret == -ETIMEDOUT)
+			return error_set(err, ETIMEDOUT, "the process was not let begin in time");
 		if (ret < 0)
 			return error_errno(err, -ret, "cannot hear the container process");
 		if (message.kind == SYNC_ERROR) {

@@ -127,6 +127,7 @@ struct shell_exec_options {
 	bool keep_console, plain_lines;
 	int stdio[3];
 	int preserve_fds;
+	int seconds; /* within which it must have begun, whatever the container does to it; 0: for ever */
 	const struct seccomp_filter *filter;
 	const char *keyring; /* the container's session keyring; NULL: keep the caller's */
 	shell_state_fn *state;
@@ -135,7 +136,8 @@ struct shell_exec_options {
 	void *state_context; /* of state and confine */
 };
 
-/* One more process in a running container; returns when it has executed its program.  console as in struct shell. */
+/* One more process in a running container; returns when it has executed its program.  console as in struct shell.
+ * -ETIMEDOUT: somebody in the container, who can send it signals, does not let it begin. */
 int shell_exec(const struct shell_exec_options *options, pid_t *pid, int *console, struct error *err);
 
 #endif

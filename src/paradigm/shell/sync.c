@@ -81,7 +81,7 @@ int sync_receive(int socket, struct sync_message *message, int *fd)
 	if (count == 0)
 		return 0;
 	if (count < 0)
-		return -errno;
+		return errno == EAGAIN ? -ETIMEDOUT : -errno;
 	item = CMSG_FIRSTHDR(&header);
 	if (item && item->cmsg_level == SOL_SOCKET && item->cmsg_type == SCM_RIGHTS)
 		memcpy(&received, CMSG_DATA(item), sizeof(int));
