@@ -374,7 +374,19 @@ int instance_force_out(struct engine *engine, const char *what, struct error *er
 	return ret < 0 ? ret : instance_discard(&instance, false, err);
 }
 
-static int update_cgroup(struct instance *instance, struct error *err)
+static bool changes_memory(const json_t *changes)
+{
+	const char *key;
+	json_t *item;
+
+	json_object_foreach ((json_t *)(uintptr_t)changes, key, item) {
+		if (str_starts(key, "Memory") || str_starts(key, "Oom"))
+			return true;
+	}
+	return false;
+}
+
+static int update_cgroup(struct instance *instance, const json_t *changes, struct error *err)
 {
 	struct runtime *runtime = &instance->engine->runtime;
 	cleanup_json json_t *json = spec_build_resources(instance->record, err);
@@ -387,6 +399,8 @@ static int update_cgroup(struct instance *instance, struct error *err)
 	if (!json)
 		return err ? -err->code : -EINVAL;
 	(void)json_object_del(json, "devices"); /* not what is changed, and v2 would load its program again */
+	if (!changes_memory(changes))
+		(void)json_object_del(json, "memory");
 	text = json_dumps(json, JSON_COMPACT);
 	ret = text ? oci_resources_parse(text, strlen(text), &arena, &resources, err)
 		   : error_errno(err, ENOMEM, "cannot update");
@@ -413,7 +427,7 @@ int instance_update(struct instance *instance, const json_t *changes, struct err
 	before = json_deep_copy(document_at(instance->record, "HostConfig"));
 	(void)json_object_update(document_at(instance->record, "HostConfig"), (json_t *)(uintptr_t)changes);
 	if (instance_state_alive(&state))
-		ret = update_cgroup(instance, err);
+		ret = update_cgroup(instance, changes, err);
 	if (ret == 0)
 		ret = instance_save(instance, err);
 	else

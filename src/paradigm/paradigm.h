@@ -57,6 +57,10 @@ struct paradigm {
 	/* The instance's root file system is a disk of its own (vm.image of the specification), made from the image. */
 	bool root_is_disk;
 
+	/* What works in it are threads of the host's, each with a name that says what it does: worth a line of `top`.
+	 */
+	bool named_threads;
+
 	/* Whether this host can run it; if not, err says why, and what would help.  engine, if not NULL, gets in words
 	 * with which engine ("kvm", "qemu: /dev/kvm only emulates").  Anywhere; cheap. */
 	int (*probe)(struct str *engine, struct error *err);
@@ -90,6 +94,13 @@ struct paradigm {
 	 * NULL: the shell does it with setns(2).
 	 */
 	int (*exec)(const struct paradigm_exec *exec, pid_t *pid, struct error *err);
+
+	/*
+	 * From outside, while it runs: changes those of the wanted resources that are not the cgroup's to limit, and
+	 * takes them out of wanted; spec is what it was started with.  -ENOTSUP: they cannot change, or not so far.
+	 * NULL: all are the cgroup's.
+	 */
+	int (*update)(int dir_fd, struct oci_spec *spec, struct oci_resources *wanted, struct error *err);
 
 	/* From outside: the crossings that it counts by itself, as JSON.  NULL: none. */
 	int (*counters)(const char *dir, int dir_fd, struct str *out, struct error *err);

@@ -209,28 +209,6 @@ static void lift_swap(const struct cgroup *cgroup, struct oci_resources *resourc
 		resources->memory.swap = resources->memory.limit;
 }
 
-static bool same(const struct oci_i64 *wanted, const struct oci_i64 *has)
-{
-	return !wanted->set || wanted->value == (has->set ? has->value : 0) || (wanted->value <= 0 && !has->set);
-}
-
-/* The limit of a machine's cgroup is what its guest was given, and what it takes itself: neither can change.  Who says
- * again what holds gets no error. */
-static int check_machine(const struct container *container, struct oci_resources *wanted, struct error *err)
-{
-	const struct oci_resources *has = &container->spec.linux_.resources;
-
-	if (!container->paradigm->root_is_disk)
-		return 0;
-	if (!same(&wanted->memory.limit, &has->memory.limit) || !same(&wanted->memory.swap, &has->memory.swap) ||
-	    !same(&wanted->pids_limit, &has->pids_limit))
-		return error_set(err, ENOTSUP,
-				 "the memory and the number of processes of a virtual machine cannot be changed while "
-				 "it runs");
-	wanted->memory.limit.set = wanted->memory.swap.set = wanted->pids_limit.set = false;
-	return 0;
-}
-
 int runtime_update(struct runtime *runtime, struct container *container, const struct oci_resources *resources,
 		   struct error *err)
 {
@@ -243,8 +221,8 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 
 	if (ret == 0 && status == RUNTIME_STOPPED)
 		return error_set(err, EINVAL, "container not running");
-	if (ret == 0)
-		ret = check_machine(container, &wanted, err);
+	if (ret == 0 && container->paradigm->update)
+		ret = container->paradigm->update(container->dir_fd, &container->spec, &wanted, err);
 	if (ret == 0)
 		ret = container_cgroup(runtime, container, &cgroup, err);
 	if (ret < 0)

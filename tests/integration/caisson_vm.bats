@@ -62,7 +62,10 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	[ "$(caisson ps --format '{{.Names}} {{.State}}')" = "shared running" ]
 	[ "$(caisson inspect -f '{{.State.Status}} {{.HostConfig.Isolation}}' shared)" = "running pv" ]
 	caisson top shared | grep -q caisson-vmm
-	[ "$(caisson stats --no-stream --format '{{.Name}}' shared)" = shared ]
+	caisson top shared lwp,comm | grep -q 'CPU 0/TCG'
+	[ "$(caisson top shared -o comm | grep -c caisson-vmm)" -ge 1 ]
+	run caisson stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.Counters.engine}}' shared
+	[[ "$output" == "shared "*" / 256MiB qemu" ]]
 }
 
 @test "exec runs further processes in it" {
@@ -94,9 +97,22 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	[[ "$output" == */dev/pts/* ]]
 }
 
-@test "its memory stays as it is, its CPU time can change" {
+free_less_than()
+{
+	[ "$(caisson exec shared awk '/^MemFree/ { print $2 }' /proc/meminfo)" -lt "$1" ]
+}
+
+@test "it can do with less memory while it runs, but not have more; its CPU time can change" {
+	local free
 	run -1 caisson update -m 512m shared
-	[[ "$output" == *"cannot be changed while it runs"* ]]
+	[[ "$output" == *"started with 256 MiB of memory, and cannot have more"* ]]
+	run -1 caisson update -m 64m shared
+	[[ "$output" == *"needs 128 MiB"* ]]
+	free=$(caisson exec shared awk '/^MemFree/ { print $2 }' /proc/meminfo)
+	caisson update -m 216m shared
+	[ "$(caisson inspect -f '{{.HostConfig.Memory}}' shared)" = $((216 << 20)) ]
+	eventually free_less_than $((free - 30000))
+	caisson update -m 256m shared
 	caisson update --cpu-shares 512 shared
 	[ "$(caisson inspect -f '{{.HostConfig.CpuShares}}' shared)" = 512 ]
 }

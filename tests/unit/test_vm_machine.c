@@ -502,6 +502,9 @@ static void test_counters(void **state)
 	assert_int_equal(json_find(json_find(vcpu, "exits"), "port_write")->magnitude, 1);
 	assert_true(json_find(json_find(vcpu, "exits"), "port_read")->magnitude >= 2);
 	assert_non_null(json_find(json_find(root, "unknown"), "ports"));
+	assert_non_null(json_find(root, "disks"));
+	assert_null(json_find(root, "balloon")); /* a bare machine has none */
+	assert_int_equal(machine_balloon(guest.machine, 4096, &err), -EOPNOTSUPP);
 	arena_free(&arena);
 	str_free(&text);
 	close_guest(&guest);

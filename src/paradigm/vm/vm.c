@@ -67,12 +67,14 @@ static int become(const struct paradigm_setup *setup, const struct oci_process *
 const struct paradigm paradigm_pv = {
 	.name = "pv",
 	.root_is_disk = true,
+	.named_threads = true,
 	.probe = probe,
 	.prepare = prepare_pv,
 	.release = vm_release,
 	.find = find,
 	.become = become,
 	.exec = vmm_exec,
+	.update = vmm_update,
 	.counters = vmm_counters,
 	.snapshot = vmm_snapshot,
 };
@@ -80,12 +82,14 @@ const struct paradigm paradigm_pv = {
 const struct paradigm paradigm_vm = {
 	.name = "vm",
 	.root_is_disk = true,
+	.named_threads = true,
 	.probe = probe,
 	.prepare = prepare_vm,
 	.release = vm_release,
 	.find = find,
 	.become = become,
 	.exec = vmm_exec,
+	.update = vmm_update,
 	.counters = vmm_counters,
 	.snapshot = vmm_snapshot,
 };

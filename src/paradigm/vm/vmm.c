@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "linux/fdpass.h"
+#include "paradigm/vm/settings.h"
 
 enum { FDS_MAX = 3, ANSWER_SECONDS = 30 };
 
@@ -126,6 +127,69 @@ int vmm_counters(const char *dir, int dir_fd, struct str *out, struct error *err
 		return socket;
 	close(socket);
 	return str_failed(out) ? error_errno(err, ENOMEM, "cannot read the virtual machine's counters") : 0;
+}
+
+/* Who says again what holds gets no error. */
+static bool same(const struct oci_i64 *wanted, const struct oci_i64 *has)
+{
+	return !wanted->set || wanted->value == (has->set ? has->value : 0) || (wanted->value <= 0 && !has->set);
+}
+
+static int set_balloon(int dir_fd, uint64_t bytes, struct error *err)
+{
+	const struct control_message request = { .kind = CONTROL_BALLOON, .number = (uint32_t)(bytes >> 20) };
+	int socket = ask(dir_fd, &request, NULL, 0, NULL, err);
+
+	if (socket >= 0)
+		close(socket);
+	return socket < 0 ? socket : 0;
+}
+
+/* The guest sees what it was started with; by its balloon it can be made to do with less, and be given that back. */
+static int update_memory(int dir_fd, struct oci_spec *spec, const struct oci_i64 *limit, struct error *err)
+{
+	const uint64_t mib = UINT64_C(1) << 20;
+	struct vm_settings settings;
+	int ret = vm_settings_read(spec, &settings, err);
+
+	if (ret < 0)
+		return ret;
+	if (same(limit, &spec->linux_.resources.memory.limit)) {
+		struct error local = ERROR_INIT;
+
+		/* Whoever has no balloon has all of its memory as it is. */
+		ret = set_balloon(dir_fd, 0, &local);
+		return ret < 0 && ret != -EOPNOTSUPP ? error_set(err, -ret, "%s", local.text) : 0;
+	}
+	if (limit->value <= 0 || (uint64_t)limit->value > settings.memory)
+		return error_set(err, ENOTSUP,
+				 "the virtual machine was started with %ju MiB of memory, and cannot have more while "
+				 "it runs; stop it first",
+				 (uintmax_t)(settings.memory / mib));
+	if ((uint64_t)limit->value < VM_MEMORY_MIN_MIB * mib)
+		return error_set(err, EINVAL,
+				 "%ju MiB of memory are too little for a virtual machine: its kernel needs %d MiB",
+				 (uintmax_t)((uint64_t)limit->value / mib), VM_MEMORY_MIN_MIB);
+	ret = set_balloon(dir_fd, settings.memory - (uint64_t)limit->value, err);
+	return ret < 0 ? error_wrap(err, "the memory of a virtual machine is changed by its balloon") : 0;
+}
+
+int vmm_update(int dir_fd, struct oci_spec *spec, struct oci_resources *wanted, struct error *err)
+{
+	const struct oci_resources *has = &spec->linux_.resources;
+	int ret = 0;
+
+	if (!same(&wanted->pids_limit, &has->pids_limit))
+		return error_set(err, ENOTSUP,
+				 "the number of processes of a virtual machine cannot be changed while it runs");
+	if ((!wanted->memory.limit.set || same(&wanted->memory.limit, &has->memory.limit)) &&
+	    !same(&wanted->memory.swap, &has->memory.swap))
+		return error_set(err, ENOTSUP, "a virtual machine has no swap of the host's that could be changed");
+	if (wanted->memory.limit.set)
+		ret = update_memory(dir_fd, spec, &wanted->memory.limit, err);
+	/* The cgroup's limits are for the machine as a whole, with what the monitor takes. */
+	wanted->memory.limit.set = wanted->memory.swap.set = wanted->pids_limit.set = false;
+	return ret;
 }
 
 int vmm_snapshot(const char *dir, int dir_fd, int state, int memory, int *hold, struct error *err)

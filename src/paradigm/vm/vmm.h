@@ -25,6 +25,7 @@ int vmm_receive(int socket, struct control_message *answer, struct str *text, st
 
 /* What struct paradigm has under the same names. */
 int vmm_exec(const struct paradigm_exec *exec, pid_t *pid, struct error *err);
+int vmm_update(int dir_fd, struct oci_spec *spec, struct oci_resources *wanted, struct error *err);
 int vmm_counters(const char *dir, int dir_fd, struct str *out, struct error *err);
 int vmm_snapshot(const char *dir, int dir_fd, int state, int memory, int *hold, struct error *err);
 

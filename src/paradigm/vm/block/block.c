@@ -143,6 +143,40 @@ uint32_t block_granularity(const struct block *block)
 	return block->granularity;
 }
 
+static void add(uint64_t *counter, uint64_t value)
+{
+	__atomic_store_n(counter, *counter + value, __ATOMIC_RELAXED);
+}
+
+static void count(struct block_counters *counters, const struct block_request *request)
+{
+	switch (request->operation) {
+	case BLOCK_READ:
+		add(&counters->reads, 1);
+		add(&counters->read_bytes, request->size);
+		break;
+	case BLOCK_WRITE:
+	case BLOCK_WRITE_ZEROES:
+		add(&counters->writes, 1);
+		add(&counters->write_bytes, request->size);
+		break;
+	case BLOCK_FLUSH:
+		add(&counters->flushes, 1);
+		break;
+	case BLOCK_DISCARD:
+		break;
+	}
+}
+
+void block_count(const struct block *block, struct block_counters *counters)
+{
+	counters->reads = __atomic_load_n(&block->counters.reads, __ATOMIC_RELAXED);
+	counters->writes = __atomic_load_n(&block->counters.writes, __ATOMIC_RELAXED);
+	counters->flushes = __atomic_load_n(&block->counters.flushes, __ATOMIC_RELAXED);
+	counters->read_bytes = __atomic_load_n(&block->counters.read_bytes, __ATOMIC_RELAXED);
+	counters->write_bytes = __atomic_load_n(&block->counters.write_bytes, __ATOMIC_RELAXED);
+}
+
 void block_submit(struct block *block, struct block_request *request)
 {
 	int result = 0;
@@ -154,6 +188,8 @@ void block_submit(struct block *block, struct block_request *request)
 		  request->size > block->size - request->offset))
 		result = -EINVAL;
 	block->running++;
+	if (result == 0)
+		count(&block->counters, request);
 	if (result < 0 || (request->operation != BLOCK_FLUSH && request->size == 0))
 		block_done(block, request, result);
 	else

@@ -54,6 +54,12 @@ struct block_source {
 
 struct block;
 
+/* What a disk was asked for, since it was opened; reads are those of copies on write, too. */
+struct block_counters {
+	uint64_t reads, writes, flushes; /* requests; writes are those of zeros, too */
+	uint64_t read_bytes, write_bytes;
+};
+
 /* Descriptors of a source are closed by block_close(); on failure they stay the caller's.  -EINVAL: no such image, or
  * one with features that we do not know. */
 int block_open(const struct block_source *source, struct loop *loop, struct block **block, struct error *err);
@@ -63,6 +69,9 @@ uint64_t block_size(const struct block *block); /* bytes, a multiple of 512 */
 bool block_read_only(const struct block *block);
 /* Bytes that are best written at once, and aligned: a cluster, or a page. */
 uint32_t block_granularity(const struct block *block);
+
+/* Any thread. */
+void block_count(const struct block *block, struct block_counters *counters);
 
 /* Begins at the next kick, or before it. */
 void block_submit(struct block *block, struct block_request *request);

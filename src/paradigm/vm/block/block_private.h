@@ -27,6 +27,7 @@ struct block {
 	unsigned running;      /* requests, and the node's own business */
 	struct block *backing; /* owned, or NULL */
 	int fd;
+	struct block_counters counters; /* of the topmost; each written by the disk's thread alone, read by others */
 };
 
 /* Each makes a node on source->fd, which stays the caller's when it fails. */

@@ -234,8 +234,7 @@ static void stop(struct engine *engine)
 
 static int balloon(struct engine *engine, uint64_t bytes, struct error *err)
 {
-	(void)engine, (void)bytes;
-	return error_set(err, EOPNOTSUPP, "this machine has no balloon");
+	return machine_balloon(((struct kvm *)engine)->machine, bytes, err);
 }
 
 static void counters(struct engine *engine, struct str *out)

@@ -3,6 +3,7 @@
 #include "paradigm/vm/machine/private.h"
 
 #include "base/json.h"
+#include "paradigm/vm/virtio/balloon.h"
 
 static const char *const exit_names[VCPU_EXITS] = {
 	[VCPU_PORT_READ] = "port_read",
@@ -50,6 +51,42 @@ static void put_vcpu(struct str *out, const struct machine_vcpu *vcpu)
 	str_append(out, "}");
 }
 
+static void put_disks(struct str *out, const struct machine *machine)
+{
+	str_append(out, "\"disks\":[");
+	for (size_t i = 0; i < machine->disks_count; i++) {
+		struct counters counters = { .out = out };
+		struct block_counters count;
+
+		block_count(machine->disks[i], &count);
+		str_append(out, i ? ",{" : "{");
+		put(&counters, "reads", count.reads);
+		put(&counters, "read_bytes", count.read_bytes);
+		put(&counters, "writes", count.writes);
+		put(&counters, "write_bytes", count.write_bytes);
+		put(&counters, "flushes", count.flushes);
+		str_append(out, "}");
+	}
+	str_append(out, "],");
+}
+
+/* Bytes: what the balloon was asked to hold and what it does; and what has gone back to the host so far. */
+static void put_balloon(struct str *out, struct device *device)
+{
+	struct counters counters = { .out = out };
+	struct virtio_balloon_state state;
+
+	if (!device)
+		return;
+	virtio_balloon_get(device, &state);
+	str_append(out, "\"balloon\":{");
+	put(&counters, "wanted", state.wanted);
+	put(&counters, "actual", state.actual);
+	put(&counters, "inflated", state.inflated);
+	put(&counters, "reported", state.reported);
+	str_append(out, "},");
+}
+
 void machine_counters(struct machine *machine, struct str *out)
 {
 	str_append(out, "{\"vcpus\":[");
@@ -69,6 +106,8 @@ void machine_counters(struct machine *machine, struct str *out)
 	str_printf(out, "],\"unknown\":{\"ports\":%llu,\"memory\":%llu},",
 		   (unsigned long long)__atomic_load_n(&machine->bus.unknown[BUS_PORTS], __ATOMIC_RELAXED),
 		   (unsigned long long)__atomic_load_n(&machine->bus.unknown[BUS_MEMORY], __ATOMIC_RELAXED));
+	put_disks(out, machine);
+	put_balloon(out, machine->balloon);
 	put_kernel(out, machine->stats);
 	str_append(out, "}");
 }

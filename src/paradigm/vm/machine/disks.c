@@ -36,18 +36,22 @@ static int fill_chain(const struct vm_disk *disk, struct block_source chain[stat
 	return 0;
 }
 
-int machine_open_disk(const struct vm_disk *disk, struct loop *loop, struct block **block, struct error *err)
+int machine_open_disk(struct machine *machine, const struct vm_disk *disk, struct block **block, struct error *err)
 {
 	struct block_source chain[VM_CHAIN_MAX] = { { .fd = -1 } };
 	int result;
 
 	if (disk->chain_count == 0 || disk->chain_count > VM_CHAIN_MAX)
 		return error_set(err, EINVAL, "a disk of %zu files", disk->chain_count);
+	if (machine->disks_count == VM_DISKS_MAX)
+		return error_set(err, ENOSPC, "a machine with more than %d disks", VM_DISKS_MAX);
 	result = fill_chain(disk, chain, err);
 	if (result < 0)
 		return result;
-	result = block_open(chain, loop, block, err);
+	result = block_open(chain, &machine->io.loop, block, err);
 	if (result < 0)
 		close_chain(chain, disk->chain_count);
+	else
+		machine->disks[machine->disks_count++] = *block;
 	return result;
 }

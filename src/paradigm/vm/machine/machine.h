@@ -71,10 +71,12 @@ int machine_resume(struct machine *machine, struct error *err);
 /* A paused machine, into two files: state, and memory (sparse). */
 int machine_save(struct machine *machine, int state, int memory, struct error *err);
 
-/* Bytes of guest memory that the balloon is to take away. */
+/* Bytes of guest memory that the balloon is to take away; the guest does it when it can.  -EOPNOTSUPP: the machine has
+ * none, being told nothing of virtio, or having huge pages; -EINVAL: that is all of its memory. */
 int machine_balloon(struct machine *machine, uint64_t bytes, struct error *err);
 
-/* Counters as JSON: exits by reason, accesses by device, the kernel's own (KVM_GET_STATS_FD). */
+/* Counters as JSON: exits by reason, accesses by device, requests of disks, the balloon, the kernel's own
+ * (KVM_GET_STATS_FD). */
 void machine_counters(struct machine *machine, struct str *out);
 
 #endif

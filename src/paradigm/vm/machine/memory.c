@@ -231,11 +231,37 @@ void guest_memory_wrote(struct guest_memory *memory, uint64_t address, uint64_t 
 		__atomic_fetch_or(&memory->dirty[page / 8], (uint8_t)(1U << page % 8), __ATOMIC_RELAXED);
 }
 
-int guest_memory_discard(struct guest_memory *memory, uint64_t address, uint64_t size)
+uint64_t guest_memory_size(const struct guest_memory *memory)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < memory->count; i++)
+		size += memory->regions[i].size;
+	return size;
+}
+
+/* Pages of the host, all of one region. */
+static int give_back(const struct guest_memory *memory, const struct guest_region *region, uint64_t first,
+		     uint64_t size)
+{
+	uint8_t *host = region->host + first;
+
+	if (memory->fd >= 0)
+		return fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 (off_t)(region->offset + first), (off_t)size);
+	/* Without its own page, the snapshot's would show through again. */
+	if (memory->copied)
+		return mmap(host, size, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			    -1, 0) == MAP_FAILED
+			       ? -1
+			       : 0;
+	return madvise(host, size, MADV_DONTNEED);
+}
+
+int64_t guest_memory_discard(struct guest_memory *memory, uint64_t address, uint64_t size)
 {
 	const struct guest_region *region = region_of(memory, address, size);
 	uint64_t first, last;
-	uint8_t *host;
 
 	if (!region)
 		return -EINVAL;
@@ -244,19 +270,7 @@ int guest_memory_discard(struct guest_memory *memory, uint64_t address, uint64_t
 	last = (address - region->base + size) / memory->page * memory->page;
 	if (first >= last)
 		return 0;
-	host = region->host + first;
-	if (memory->fd >= 0)
-		return fallocate(memory->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				 (off_t)(region->offset + first), (off_t)(last - first)) < 0
-			       ? -errno
-			       : 0;
-	/* Without its own page, the snapshot's would show through again. */
-	if (memory->copied)
-		return mmap(host, last - first, PROT_READ | PROT_WRITE,
-			    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) == MAP_FAILED
-			       ? -errno
-			       : 0;
-	return madvise(host, last - first, MADV_DONTNEED) < 0 ? -errno : 0;
+	return give_back(memory, region, first, last - first) < 0 ? -errno : (int64_t)(last - first);
 }
 
 /* Whether a page has nothing in it; reading one that was never touched takes no memory of the host's. */

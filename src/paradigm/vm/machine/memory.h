@@ -60,7 +60,11 @@ bool guest_memory_write(struct guest_memory *memory, uint64_t address, const voi
 /* Devices that write through guest_memory_at() say so: for snapshots of differences. */
 void guest_memory_wrote(struct guest_memory *memory, uint64_t address, uint64_t size);
 
-/* Gives the host pages that lie wholly inside back to the host; they read as zeros then.  -EINVAL: not all memory. */
-int guest_memory_discard(struct guest_memory *memory, uint64_t address, uint64_t size);
+/* Bytes of all regions. */
+uint64_t guest_memory_size(const struct guest_memory *memory);
+
+/* Gives the host's pages that lie wholly inside back to the host; they read as zeros then.  How many bytes they are;
+ * -EINVAL: not all memory. */
+int64_t guest_memory_discard(struct guest_memory *memory, uint64_t address, uint64_t size);
 
 #endif

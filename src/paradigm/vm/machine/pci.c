@@ -50,7 +50,7 @@ static int open_drives(struct machine *machine, const struct vm_config *config, 
 		return error_set(err, EINVAL, "%zu disks: where a guest is told nothing of virtio, there can be %d",
 				 config->disks_count, ATA_CHANNELS * ATA_DRIVES);
 	for (size_t i = 0; result == 0 && i < config->disks_count; i++)
-		result = machine_open_disk(&config->disks[i], &machine->io.loop, &drives->blocks[i], err);
+		result = machine_open_disk(machine, &config->disks[i], &drives->blocks[i], err);
 	for (int i = 0; result == 0 && i < ATA_CHANNELS; i++) {
 		int edges = machine_edges(machine, lines[i], err);
 

@@ -73,8 +73,10 @@ struct machine {
 	size_t devices_count;
 	struct serial *console, *serial_agent;
 	struct device *pm, *virtio_agent, *balloon; /* NULL: it has none */
-	unsigned windows;			    /* of virtio, in use */
-	bool restored;				    /* devices stand still since they were restored */
+	struct block *disks[VM_DISKS_MAX];	    /* their devices', for counting */
+	size_t disks_count;
+	unsigned windows; /* of virtio, in use */
+	bool restored;	  /* devices stand still since they were restored */
 	struct {
 		struct loop loop; /* of disks and network cards */
 		pthread_t thread;
@@ -117,7 +119,7 @@ int machine_add_pci(struct machine *machine, const struct machine_options *optio
 int machine_mac(const char *text, uint8_t mac[static 6], struct error *err);
 
 /* disks.c */
-int machine_open_disk(const struct vm_disk *disk, struct loop *loop, struct block **block, struct error *err);
+int machine_open_disk(struct machine *machine, const struct vm_disk *disk, struct block **block, struct error *err);
 
 /* io.c: the thread runs from start to stop; the loop is there from open to close. */
 int io_open(struct machine *machine, struct error *err);

@@ -109,7 +109,7 @@ static int add_disk(struct machine *machine, const struct vm_disk *disk, size_t 
 	struct device *device;
 	struct block *block;
 	char serial[24];
-	int result = machine_open_disk(disk, &machine->io.loop, &block, err);
+	int result = machine_open_disk(machine, disk, &block, err);
 
 	if (result < 0)
 		return result;
@@ -173,13 +173,19 @@ int machine_add_virtio(struct machine *machine, const struct machine_options *op
 		return 0; /* a kernel that is run for itself is left alone with what costs it time to find */
 	if (result == 0)
 		result = add_rng(machine, err);
-	return result < 0 ? result : add_balloon(machine, err);
+	/* Huge pages are the machine's own, taken from a pool where others could take those that were given back. */
+	return result < 0 || config->hugepages ? result : add_balloon(machine, err);
 }
 
 int machine_balloon(struct machine *machine, uint64_t bytes, struct error *err)
 {
+	uint64_t size = guest_memory_size(&machine->memory);
+
 	if (!machine->balloon)
 		return error_set(err, EOPNOTSUPP, "this machine has no balloon");
+	if (bytes >= size)
+		return error_set(err, EINVAL, "a balloon of %llu MiB in a machine of %llu MiB",
+				 (unsigned long long)(bytes >> 20), (unsigned long long)(size >> 20));
 	virtio_balloon_set(machine->balloon, bytes);
 	return 0;
 }

@@ -41,11 +41,12 @@ static struct balloon *balloon_of(struct virtio *virtio)
 static uint64_t discard(struct balloon *balloon, uint64_t address, uint64_t size)
 {
 	struct guest_memory *memory = balloon->virtio.memory;
+	int64_t given = guest_memory_discard(memory, address, size);
 
-	if (guest_memory_discard(memory, address, size) < 0)
+	if (given <= 0)
 		return 0;
 	guest_memory_wrote(memory, address, size);
-	return size;
+	return (uint64_t)given;
 }
 
 /* Pages that follow one another, upwards or downwards, go in one call. */
