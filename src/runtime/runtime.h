@@ -29,6 +29,7 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "base/str.h"
 #include "linux/cgroup.h"
 #include "spec/runtime.h"
 
@@ -208,6 +209,9 @@ char *container_describe(const struct container *container, enum runtime_status 
 /* What the container has used, in the form of runc's `events` ("data" of type "stats"), one line; fresh memory owned by
  * the caller.  What the host does not count is left out or 0. */
 int container_stats_json(struct runtime *runtime, struct container *container, char **json, struct error *err);
+
+/* What its paradigm counts by itself, as JSON, appended to out; it runs and is not paused.  -EOPNOTSUPP: nothing. */
+int container_counters(const struct container *container, struct str *out, struct error *err);
 
 /* The container's cgroup, opened.  -ENOENT when it has none. */
 int container_cgroup(struct runtime *runtime, const struct container *container, struct cgroup *cgroup,

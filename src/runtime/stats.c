@@ -380,6 +380,15 @@ static void write_hugetlb(struct members *members, const struct source *source)
 	close_object(members);
 }
 
+int container_counters(const struct container *container, struct str *out, struct error *err)
+{
+	const struct paradigm *paradigm = container->paradigm;
+
+	if (!paradigm->counters)
+		return error_set(err, EOPNOTSUPP, "a %s counts nothing by itself", paradigm->name);
+	return paradigm->counters(container->dir, container->dir_fd, out, err);
+}
+
 int container_stats_json(struct runtime *runtime, struct container *container, char **json, struct error *err)
 {
 	struct cgroup cgroup = CGROUP_INIT;

@@ -51,6 +51,7 @@ static const struct format_heading headings[] = {
 	{ "PIDs", "PIDS" },
 	{ "Throttled", "THROTTLED" },
 	{ "OOMKills", "OOM KILLS" },
+	{ "Counters", "COUNTERS" },
 	{ NULL, NULL },
 };
 
@@ -63,7 +64,8 @@ struct watched {
 	struct cgroup cgroup;
 	bool running; /* cgroup is open */
 	pid_t pid;
-	uint64_t cpu; /* nanoseconds, at the last look */
+	json_t *counters; /* of its paradigm, at the last look; NULL: it has none; owned */
+	uint64_t cpu;	  /* nanoseconds, at the last look */
 	struct timespec when;
 };
 
@@ -72,6 +74,18 @@ static void watched_close(struct watched *watched)
 	if (watched->running)
 		cgroup_close(&watched->cgroup);
 	watched->running = false;
+	json_decref(watched->counters);
+	watched->counters = NULL;
+}
+
+/* Who is paused does not answer. */
+static json_t *read_counters(const struct container *container, const struct instance_state *state)
+{
+	cleanup_str struct str text = STR_INIT;
+
+	if (state->status == INSTANCE_PAUSED || container_counters(container, &text, NULL) < 0)
+		return NULL;
+	return json_loads(str_text(&text), 0, NULL);
 }
 
 static void watched_open(struct watched *watched)
@@ -91,6 +105,7 @@ static void watched_open(struct watched *watched)
 		return;
 	watched->pid = state.pid;
 	watched->running = container_cgroup(runtime, &container, &watched->cgroup, NULL) == 0;
+	watched->counters = read_counters(&container, &state);
 	container_close(&container);
 }
 
@@ -99,7 +114,8 @@ static double seconds_between(const struct timespec *from, const struct timespec
 	return (double)(to->tv_sec - from->tv_sec) + (double)(to->tv_nsec - from->tv_nsec) / 1e9;
 }
 
-/* Bytes of all interfaces but the loopback, in the instance's network namespace. */
+/* Bytes of all interfaces in the instance's network namespace but the loopback, and the taps of a machine, which get
+ * what the interfaces beside them got. */
 static void read_network(pid_t pid, unsigned long long *received, unsigned long long *sent)
 {
 	cleanup_free char *text = NULL;
@@ -114,7 +130,7 @@ static void read_network(pid_t pid, unsigned long long *received, unsigned long 
 		char name[32];
 
 		if (sscanf(line, " %31[^:]: %llu %*u %*u %*u %*u %*u %*u %*u %llu", name, &in, &out) == 3 &&
-		    strcmp(name, "lo") != 0) {
+		    strcmp(name, "lo") != 0 && !str_starts(name, "tap")) {
 			*received += in;
 			*sent += out;
 		}
@@ -153,13 +169,16 @@ static json_t *empty_row(const struct watched *watched, bool whole)
 			 "0");
 }
 
-static uint64_t memory_limit(const struct cgroup_stats *stats)
+/* What there is for it, whoever says so: the cgroup, a machine's size, the host's. */
+static uint64_t memory_limit(const struct watched *watched, const struct cgroup_stats *stats)
 {
+	json_int_t machine = json_integer_value(json_object_get(watched->counters, "memory"));
+	uint64_t limit = stats->memory_limit;
 	struct sysinfo host;
 
-	if (sysinfo(&host) == 0 && stats->memory_limit > host.totalram * host.mem_unit)
-		return host.totalram * host.mem_unit;
-	return stats->memory_limit;
+	if (sysinfo(&host) == 0 && limit > host.totalram * host.mem_unit)
+		limit = host.totalram * host.mem_unit;
+	return machine > 0 && (uint64_t)machine < limit ? (uint64_t)machine : limit;
 }
 
 static void fill_row(json_t *row, struct watched *watched, const struct cgroup_stats *stats)
@@ -167,7 +186,7 @@ static void fill_row(json_t *row, struct watched *watched, const struct cgroup_s
 	uint64_t working = stats->memory_usage > stats->memory_inactive_file
 				   ? stats->memory_usage - stats->memory_inactive_file
 				   : 0;
-	uint64_t limit = memory_limit(stats);
+	uint64_t limit = memory_limit(watched, stats);
 	unsigned long long received, sent;
 	struct timespec now;
 	double elapsed;
@@ -205,6 +224,8 @@ static json_t *row_of(struct watched *watched, bool whole)
 		fill_row(row, watched, &stats);
 		cgroup_stats_free(&stats);
 	}
+	if (watched->counters)
+		(void)json_object_set(row, "Counters", watched->counters);
 	return row;
 }
 

@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* caisson top: the processes of an instance, from the host's /proc. */
+/*
+ * caisson top: the processes of an instance, from the host's /proc; or their threads, which is the default where these
+ * have each their own name and share of the work (a machine's vCPUs).
+ */
+#include <dirent.h>
 #include <errno.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -16,6 +20,7 @@
 #include "base/str.h"
 #include "cli/caisson/caisson.h"
 #include "engine/recover.h"
+#include "paradigm/paradigm.h"
 #include "runtime/runtime.h"
 
 enum { SMALL_FILE_MAX = 65536 };
@@ -32,24 +37,32 @@ struct task {
 	char *command; /* owned */
 };
 
-static char *read_proc(pid_t pid, const char *leaf, size_t *size)
+/* A process, or one of its threads. */
+struct place {
+	pid_t pid, thread; /* thread 0: the process as a whole */
+};
+
+static char *read_proc(const struct place *place, const char *leaf, size_t *size)
 {
 	char path[64], *text = NULL;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, leaf);
+	if (place->thread)
+		(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", (int)place->pid, (int)place->thread, leaf);
+	else
+		(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)place->pid, leaf);
 	return file_read(AT_FDCWD, path, SMALL_FILE_MAX, &text, size, NULL) == 0 ? text : NULL;
 }
 
-static int read_task(pid_t pid, struct task *task)
+static int read_task(const struct place *place, struct task *task)
 {
 	size_t size = 0;
-	cleanup_free char *stat_text = read_proc(pid, "stat", NULL);
+	cleanup_free char *stat_text = read_proc(place, "stat", NULL);
 	char *open = stat_text ? strchr(stat_text, '(') : NULL, *close = stat_text ? strrchr(stat_text, ')') : NULL;
 	char path[32];
 	struct stat st;
 
 	*task = (struct task){ .parent = 0 };
-	(void)snprintf(path, sizeof(path), "/proc/%d", (int)pid);
+	(void)snprintf(path, sizeof(path), "/proc/%d", (int)place->pid);
 	if (!open || !close || stat(path, &st) < 0)
 		return -ESRCH;
 	task->uid = st.st_uid;
@@ -58,7 +71,7 @@ static int read_task(pid_t pid, struct task *task)
 		   &task->state, &task->parent, &task->group, &task->session, &task->terminal, &task->user,
 		   &task->system, &task->nice, &task->threads, &task->start, &task->size, &task->resident) != 12)
 		return -ESRCH;
-	task->command = read_proc(pid, "cmdline", &size);
+	task->command = read_proc(place, "cmdline", &size);
 	for (size_t i = 0; task->command && size > 0 && i < size - 1; i++) {
 		if (task->command[i] == '\0')
 			task->command[i] = ' ';
@@ -112,18 +125,25 @@ static json_t *terminal_value(unsigned number)
 	return json_sprintf("pts/%u", (major - PTS_MAJOR) * 256 + minor);
 }
 
+/* A thread that is not the process's first by its own name, as pstree has it. */
+static json_t *command_value(const struct place *place, const struct task *task)
+{
+	if (place->thread && place->thread != place->pid)
+		return json_sprintf("{%s}", task->name);
+	return task->command && *task->command ? json_string(task->command) : json_sprintf("[%s]", task->name);
+}
+
 /* Each column by the name that ps -o has for it. */
-static json_t *task_row(pid_t pid, const struct task *task)
+static json_t *task_row(const struct place *place, const struct task *task)
 {
 	double ticks = (double)(task->user + task->system) / (double)sysconf(_SC_CLK_TCK), age;
 	char user[40], started[16], state[2] = { task->state, '\0' };
-	const char *command = task->command && *task->command ? task->command : NULL;
 	json_t *row;
 
 	user_text(task->uid, user);
 	age = start_text(task->start, started);
 	row = json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:s,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o}", "user", user, "uid",
-			json_sprintf("%u", task->uid), "pid", json_sprintf("%d", (int)pid), "ppid",
+			json_sprintf("%u", task->uid), "pid", json_sprintf("%d", (int)place->pid), "ppid",
 			json_sprintf("%d", task->parent), "pgid", json_sprintf("%d", task->group), "sid",
 			json_sprintf("%d", task->session), "stat", state, "comm", task->name, "stime", started, "tty",
 			terminal_value((unsigned)task->terminal), "time", clock_value((unsigned long)ticks), "etime",
@@ -133,34 +153,56 @@ static json_t *task_row(pid_t pid, const struct task *task)
 	(void)json_object_set_new(row, "owner", json_string(user)); /* what ps -ef calls UID */
 	(void)json_object_set_new(row, "nlwp", json_sprintf("%d", task->threads));
 	(void)json_object_set_new(row, "pcpu", json_sprintf("%.1f", age > 0 ? 100 * ticks / age : 0));
-	(void)json_object_set_new(row, "args", command ? json_string(command) : json_sprintf("[%s]", task->name));
+	(void)json_object_set_new(row, "lwp", json_sprintf("%d", (int)(place->thread ? place->thread : place->pid)));
+	(void)json_object_set_new(row, "args", command_value(place, task));
 	return row;
 }
 
-static int list_tasks(struct instance *instance, json_t *rows, struct error *err)
+static void add_task(const struct place *place, json_t *rows)
 {
-	struct runtime *runtime = &instance->engine->runtime;
-	struct container container;
+	struct task task;
+
+	if (read_task(place, &task) < 0)
+		return;
+	(void)json_array_append_new(rows, task_row(place, &task));
+	free(task.command);
+}
+
+static void add_threads(pid_t pid, json_t *rows)
+{
+	char path[32];
+	DIR *dir;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	if (!dir)
+		return;
+	for (const struct dirent *entry; (entry = readdir(dir));) {
+		struct place place = { .pid = pid, .thread = (pid_t)strtol(entry->d_name, NULL, 10) };
+
+		if (place.thread > 0)
+			add_task(&place, rows);
+	}
+	closedir(dir);
+}
+
+static int list_tasks(const struct container *container, struct runtime *runtime, bool threads, json_t *rows,
+		      struct error *err)
+{
 	struct cgroup cgroup;
 	cleanup_free pid_t *pids = NULL;
 	size_t count = 0;
-	int ret = container_load(runtime, instance->id, 0, &container, err);
+	int ret = container_cgroup(runtime, container, &cgroup, err);
 
-	if (ret < 0)
-		return ret;
-	ret = container_cgroup(runtime, &container, &cgroup, err);
-	container_close(&container);
 	if (ret < 0)
 		return ret;
 	ret = cgroup_procs(&cgroup, &pids, &count, err);
 	cgroup_close(&cgroup);
 	for (size_t i = 0; ret == 0 && i < count; i++) {
-		struct task task;
-
-		if (read_task(pids[i], &task) < 0)
-			continue;
-		(void)json_array_append_new(rows, task_row(pids[i], &task));
-		free(task.command);
+		if (threads)
+			add_threads(pids[i], rows);
+		else
+			add_task(&(struct place){ .pid = pids[i] }, rows);
 	}
 	return ret;
 }
@@ -169,7 +211,8 @@ static const struct format_heading headings[] = {
 	{ "owner", "UID" }, { "user", "USER" }, { "uid", "UID" },	{ "pid", "PID" },   { "ppid", "PPID" },
 	{ "pgid", "PGID" }, { "sid", "SID" },	{ "stat", "STAT" },	{ "comm", "COMM" }, { "stime", "STIME" },
 	{ "tty", "TTY" },   { "time", "TIME" }, { "etime", "ELAPSED" }, { "vsz", "VSZ" },   { "rss", "RSS" },
-	{ "ni", "NI" },	    { "nlwp", "NLWP" }, { "pcpu", "%CPU" },	{ "args", "CMD" },  { NULL, NULL },
+	{ "ni", "NI" },	    { "nlwp", "NLWP" }, { "pcpu", "%CPU" },	{ "args", "CMD" },  { "lwp", "LWP" },
+	{ NULL, NULL },
 };
 
 /* Other names that ps(1) and podman have for the same. */
@@ -180,7 +223,8 @@ static const struct {
 		{ "hpid", "pid" },   { "sess", "sid" },	    { "session", "sid" },   { "pgrp", "pgid" },
 		{ "state", "stat" }, { "s", "stat" },	    { "start", "stime" },   { "tt", "tty" },
 		{ "tname", "tty" },  { "cputime", "time" }, { "elapsed", "etime" }, { "vsize", "vsz" },
-		{ "rssize", "rss" }, { "nice", "ni" },	    { "thcount", "nlwp" },  { "%cpu", "pcpu" } };
+		{ "rssize", "rss" }, { "nice", "ni" },	    { "thcount", "nlwp" },  { "%cpu", "pcpu" },
+		{ "spid", "lwp" },   { "tid", "lwp" } };
 
 static const char *find_column(const char *word, size_t length)
 {
@@ -205,7 +249,7 @@ static int add_columns(struct str *table, const char *list, struct error *err)
 		if (length > 0 && !column)
 			return error_set(err, EINVAL,
 					 "unknown column '%.*s'; known are user, uid, pid, ppid, pgid, sid, "
-					 "stat, comm, stime, tty, time, etime, vsz, rss, ni, nlwp, pcpu, args",
+					 "stat, comm, stime, tty, time, etime, vsz, rss, ni, nlwp, lwp, pcpu, args",
 					 (int)length, list);
 		if (length > 0)
 			str_printf(table, "%s{{.%s}}", table->length ? "\t" : "", column);
@@ -214,30 +258,55 @@ static int add_columns(struct str *table, const char *list, struct error *err)
 	return 0;
 }
 
-/* What people write after the instance's name: options of ps(1), or columns as podman takes them. */
-static int choose_columns(struct str *table, char **words, int count, struct error *err)
+/* What people write after the instance's name: options of ps(1), or columns as podman takes them.  threads is set by
+ * those that ps has for that. */
+static int choose_columns(struct str *table, char **words, int count, bool *threads, struct error *err)
 {
-	static const char full[] = "owner,pid,ppid,stime,tty,time,args";
+	static const char processes[] = "owner,pid,ppid,stime,tty,time,args",
+			  full_threads[] = "owner,pid,lwp,ppid,stime,tty,time,args";
+	const char *full;
 	int ret = 0;
+
+	for (int i = 0; i < count; i++)
+		*threads = *threads || (*words[i] == '-' && strcspn(words[i], "LTH") < strcspn(words[i], "o"));
+	full = *threads ? full_threads : processes;
 
 	for (int i = 0; ret == 0 && i < count; i++) {
 		const char *word = words[i], *bare = *word == '-' ? word + 1 : word;
 		const char *list = *word == '-' ? strchr(word, 'o') : NULL;
 
-		if (list && strspn(bare, "eAaxo") >= (size_t)(list - bare + 1))
+		if (list && strspn(bare, "eAaxLTHo") >= (size_t)(list - bare + 1))
 			ret = list[1]	      ? add_columns(table, list + 1, err)
 			      : i + 1 < count ? add_columns(table, words[++i], err)
 					      : error_set(err, EINVAL, "-o needs a list of columns, like pid,args");
 		else if (strchr(bare, 'u') && bare[strspn(bare, "auxw")] == '\0')
 			ret = add_columns(table, "user,pid,pcpu,vsz,rss,tty,stat,stime,time,args", err);
-		else if (*word == '-' && *bare && bare[strspn(bare, "eAafFlxw")] == '\0')
+		else if (*word == '-' && *bare && bare[strspn(bare, "eAafFlLTHxw")] == '\0')
 			ret = add_columns(table, full, err);
 		else if (*word == '-')
-			ret = error_set(err, EINVAL, "unknown ps option '%s'; known are -ef, aux and -o COLUMNS", word);
+			ret = error_set(err, EINVAL, "unknown ps option '%s'; known are -ef, -L, aux and -o COLUMNS",
+					word);
 		else
 			ret = add_columns(table, word, err);
 	}
 	return ret == 0 && table->length == 0 ? add_columns(table, full, err) : ret;
+}
+
+static int list(struct instance *instance, char **words, int count, struct str *table, json_t *rows, struct error *err)
+{
+	struct runtime *runtime = &instance->engine->runtime;
+	struct container container;
+	bool threads;
+	int ret = container_load(runtime, instance->id, 0, &container, err);
+
+	if (ret < 0)
+		return ret;
+	threads = container.paradigm->named_threads;
+	ret = choose_columns(table, words, count, &threads, err);
+	if (ret == 0)
+		ret = list_tasks(&container, runtime, threads, rows, err);
+	container_close(&container);
+	return ret;
 }
 
 int top_command(struct cli *cli, int argc, char **argv)
@@ -265,7 +334,7 @@ int top_command(struct cli *cli, int argc, char **argv)
 		return program_fail(cli, &err, 1);
 	if (!instance_state_alive(&state))
 		return program_say(cli, 1, "container %s is not running", operands[0]);
-	if (choose_columns(&table, operands + 1, count - 1, &err) < 0 || list_tasks(&instance, rows, &err) < 0)
+	if (list(&instance, operands + 1, count - 1, &table, rows, &err) < 0)
 		return program_fail(cli, &err, 1);
 	format.table = str_text(&table);
 	return show_rows(cli, &format, rows);

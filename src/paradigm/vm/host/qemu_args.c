@@ -295,6 +295,8 @@ int qemu_args_make(struct qemu_args *args, const struct vm_config *config, const
 		"-display",
 		"none",
 		"-no-reboot",
+		"-name",
+		"caisson,debug-threads=on",
 		"-sandbox",
 		"on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
 	};
