@@ -182,8 +182,11 @@ patch() # FILE OFFSET BYTES
 	make_bzimage bzImage 6.1.0-test
 	caisson kernel ls
 	caisson kernel add bzImage >one 2>&1 &
+	local first=$!
 	caisson kernel add bzImage >two 2>&1 &
-	wait
+	# Not all: bats has a clock of its own running.
+	wait "$first" || :
+	wait "$!" || :
 	[ "$(caisson kernel ls -q)" = 6.1.0-test ]
 	[ "$(cat one two | grep -cx 6.1.0-test)" = 1 ]
 }
