@@ -31,9 +31,10 @@
 enum {
 	QCOW2_SLICE_BYTES = 4096, /* or a cluster, if that is smaller */
 	QCOW2_SLICES_MAX = 128,
-	QCOW2_COPY_BYTES_MAX = 8 << 20, /* old data around writes, of all writes at once */
-	QCOW2_RUN_BYTES_MAX = 2 << 20,	/* one allocation, unless a cluster is larger */
-	QCOW2_PENDING_MAX = 4096,	/* changes of refcounts that wait for a flush before we make one */
+	QCOW2_COPY_BYTES_MAX = 8 << 20,	    /* old data around writes, of all writes at once */
+	QCOW2_RUN_BYTES_MAX = 2 << 20,	    /* one allocation, unless a cluster is larger */
+	QCOW2_PENDING_MAX = 4096,	    /* changes of refcounts that wait for a flush before we make one */
+	QCOW2_UNLINKED_BYTES_MAX = 8 << 20, /* the same, of clusters that the host is to get back */
 };
 
 struct qcow2;

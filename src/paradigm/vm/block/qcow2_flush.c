@@ -426,8 +426,9 @@ static void begin_freeing(struct qcow2 *image, size_t count)
 
 void qcow2_tidy(struct qcow2 *image)
 {
+	uint64_t unlinked = image->unlinked.count - image->stable;
 	bool crowded = image->dirty_count > QCOW2_SLICES_MAX / 2 || image->refcounts.count > QCOW2_PENDING_MAX ||
-		       image->unlinked.count - image->stable > QCOW2_PENDING_MAX ||
+		       unlinked > QCOW2_PENDING_MAX || unlinked * image->cluster > QCOW2_UNLINKED_BYTES_MAX ||
 		       (image->crowded && image->dirty_count > 0);
 	size_t unused;
 
