@@ -235,6 +235,7 @@ static void identify_device(struct ata_channel *channel, unsigned how)
 	(void)how;
 	ata_identify(channel->drive, channel->buffer);
 	channel->transfer = ATA_TRANSFER_IDENTIFY;
+	channel->sector = channel->left = 0; /* of a command that was interrupted, or wanted what is not there */
 	channel->per_block = 1;
 	channel->at = 0;
 	channel->filled = ATA_SECTOR;
