@@ -91,7 +91,7 @@ static void test_reduced(void **unused)
 
 static void test_fixed_hardware(void **unused)
 {
-	const struct acpi_facts facts = { .kind = VM_KIND_VM, .vcpus = 1, .com2 = true };
+	const struct acpi_facts facts = { .kind = VM_KIND_VM, .vcpus = 1, .com2 = true, .pci = true };
 	struct guest_memory memory;
 	const uint8_t *fadt;
 
@@ -112,7 +112,7 @@ static void test_fixed_hardware(void **unused)
 /* Every processor, one IOAPIC; lengths of the entries lead exactly to the end. */
 static void test_processors(void **unused)
 {
-	const struct acpi_facts facts = { .kind = VM_KIND_VM, .vcpus = VM_VCPUS_MAX };
+	const struct acpi_facts facts = { .kind = VM_KIND_VM, .vcpus = VM_VCPUS_MAX, .pci = true };
 	unsigned seen[5] = { 0 };
 	struct guest_memory memory;
 	const uint8_t *madt;
@@ -238,7 +238,7 @@ static void test_iasl(void **unused)
 		skip();
 	}
 	disassemble(&(struct acpi_facts){ .kind = VM_KIND_PV, .vcpus = 1, .virtio = 14 }, pv);
-	disassemble(&(struct acpi_facts){ .kind = VM_KIND_VM, .vcpus = 1, .com2 = true }, vm);
+	disassemble(&(struct acpi_facts){ .kind = VM_KIND_VM, .vcpus = 1, .com2 = true, .pci = true }, vm);
 }
 
 int main(void)

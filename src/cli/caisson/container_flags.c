@@ -19,6 +19,7 @@
 #include "engine/mounts.h"
 #include "linux/capability.h"
 #include "linux/process.h"
+#include "linux/vfio.h"
 
 /* How one flag's value becomes a property. */
 struct field {
@@ -234,6 +235,24 @@ static int as_ulimit(json_t *document, const struct field *field, const char *va
 				      hard == -1 ? (json_int_t)INT64_MAX : (json_int_t)hard));
 }
 
+/* "vfio:ADDRESS": a line of the annotation each. */
+static int add_passed_device(json_t *document, const char *value, struct error *err)
+{
+	static const char key[] = "org.caisson.vm.device";
+	json_t *annotations = document_at(document, "HostConfig.Annotations");
+	const char *before = json_string_value(json_object_get(annotations, key));
+	char address[VFIO_ADDRESS_SIZE];
+	cleanup_free char *lines = NULL;
+	int ret = vfio_address(value + strlen("vfio:"), address, err);
+
+	if (ret < 0)
+		return ret;
+	if (asprintf(&lines, "%svfio:%s\n", before ? before : "", address) < 0 ||
+	    json_object_set_new(annotations, key, json_string(lines)) < 0)
+		return error_errno(err, ENOMEM, "cannot keep it");
+	return 0;
+}
+
 /* "/dev/a[:/dev/b][:rwm]" */
 static int as_device(json_t *document, const struct field *field, const char *value, struct error *err)
 {
@@ -241,6 +260,8 @@ static int as_device(json_t *document, const struct field *field, const char *va
 	char *rest = copy, *host = strsep(&rest, ":"), *inside = rest ? strsep(&rest, ":") : NULL;
 	const char *access = "rwm";
 
+	if (str_starts(value, "vfio:"))
+		return add_passed_device(document, value, err);
 	if (inside && *inside != '/' && !rest) {
 		access = inside;
 		inside = NULL;
@@ -618,7 +639,8 @@ static int apply_later(void *target, const struct cli_option *option, const char
 		FIELD("cpus", 0, "decimal", "Number of CPUs, like 0.5"),                                               \
 		FIELD("cpuset-cpus", 0, "string", "CPUs to run on, like 0-3,7"),                                       \
 		FIELD("cpuset-mems", 0, "string", "Memory nodes to use, like 0-1"),                                    \
-		FIELD_OF("device", 0, "list", "file", "Add a device of the host (/dev/fuse, /dev/a:/dev/b:rwm)"),      \
+		FIELD_OF("device", 0, "list", "file",                                                                  \
+			 "Add a device of the host (/dev/fuse, /dev/a:/dev/b:rwm; to a machine: vfio:0000:01:00.0)"),  \
 		FIELD("device-cgroup-rule", 0, "list", "Allow more devices ('c 10:229 rwm')"),                         \
 		FIELD("device-read-bps", 0, "list", "Limit reads from a device in bytes per second (/dev/sda:10mb)"),  \
 		FIELD("device-read-iops", 0, "list", "Limit reads from a device per second (/dev/sda:1000)"),          \

@@ -179,9 +179,11 @@ static int check_shared(const json_t *document, const char *isolation, struct er
 				modes[i].what, mode, isolation);
 	}
 	if (json_array_size(document_at(document, "HostConfig.Devices")))
-		return error_set(err, ENOTSUP,
-				 "--device: devices of the host are not given to an instance with --isolation %s",
-				 isolation);
+		return error_set(
+			err, ENOTSUP,
+			"--device: an instance with --isolation %s has no device files of the host; it can be given a "
+			"PCI device: vfio:0000:01:00.0",
+			isolation);
 	return 0;
 }
 
@@ -195,6 +197,7 @@ int machine_flags_check(const json_t *document, struct error *err)
 	if (!asks_for_machine(document))
 		return 0;
 	return error_set(err, EINVAL,
-			 "--kernel, --vcpus, --hugepages, --vcpu-pin, --disk, --machine and --engine are for machines: "
+			 "--kernel, --vcpus, --hugepages, --vcpu-pin, --disk, --device vfio:, --machine and --engine "
+			 "are for machines: "
 			 "say --isolation pv, or vm");
 }

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -11,21 +12,27 @@
 #include "cli/caisson/caisson.h"
 #include "linux/companion.h"
 #include "linux/tun.h"
+#include "linux/vfio.h"
 #include "paradigm/vm/choose.h"
 #include "paradigm/vm/config.h"
 #include "paradigm/vm/settings.h"
+
+/* What the monitor may lock beside the guest's memory. */
+static const uint64_t LOCKED = UINT64_C(64) << 20;
 
 struct boot_flags {
 	const char *kernel, *initrd, *command_line, *engine, *machine, *isolation, *hugepages, *counters;
 	uint64_t memory; /* bytes */
 	int64_t vcpus, timeout;
-	struct option_list disks, nets;
+	struct option_list devices, disks, nets;
 };
 
 static const struct cli_option boot_options[] = {
 	OPT_STRING("cmdline", 0, "string", struct boot_flags, command_line, "Command line of the kernel"),
 	OPT_VALUE(OPTION_STRING, "counters", 0, "file", "file", struct boot_flags, counters,
 		  "Write what was counted, exits by reason and others, as JSON to a file"),
+	OPT_LIST("device", 0, "list", struct boot_flags, devices,
+		 "Give the machine a PCI device of the host (vfio:0000:01:00.0)"),
 	OPT_VALUE(OPTION_LIST, "disk", 0, "list", "file", struct boot_flags, disks,
 		  "Give the machine a disk (PATH[,format=raw|qcow2][,ro][,backing=PATH])"),
 	OPT_VALUE(OPTION_STRING, "engine", 0, "string", "auto kvm qemu", struct boot_flags, engine,
@@ -139,6 +146,38 @@ static int open_net(char *text, unsigned number, struct vm_net *net, struct erro
 	return 0;
 }
 
+/* vfio:ADDRESS.  What such a device reaches is locked: all of the guest's memory. */
+static int open_passed(const struct boot_flags *flags, struct vm_config *config, struct error *err)
+{
+	static char addresses[VM_DEVICES_MAX][VFIO_ADDRESS_SIZE];
+	struct vfio_container container = VFIO_CONTAINER_INIT;
+	const struct rlimit locked = { .rlim_cur = config->memory + LOCKED, .rlim_max = config->memory + LOCKED };
+
+	if (flags->devices.count > VM_DEVICES_MAX)
+		return error_set(err, E2BIG, "a machine has at most %d devices of the host", VM_DEVICES_MAX);
+	for (size_t i = 0; i < flags->devices.count; i++) {
+		const char *text = flags->devices.items[i];
+		int fd;
+
+		if (!str_starts(text, "vfio:"))
+			return error_set(err, EINVAL, "invalid --device \"%s\": write it like vfio:0000:01:00.0", text);
+		fd = vfio_address(text + strlen("vfio:"), addresses[i], err);
+		if (fd == 0)
+			fd = vfio_open(&container, addresses[i], err);
+		if (fd < 0)
+			return fd;
+		(void)fcntl(fd, F_SETFD, 0);
+		config->devices[config->devices_count++] = (struct vm_device){ .fd = fd, .address = addresses[i] };
+	}
+	if (config->devices_count == 0)
+		return 0;
+	config->container = container.fd;
+	(void)fcntl(container.fd, F_SETFD, 0);
+	/* Without: it is said when memory is locked. */
+	(void)setrlimit(RLIMIT_MEMLOCK, &locked);
+	return 0;
+}
+
 static int open_devices(const struct boot_flags *flags, struct vm_config *config, struct error *err)
 {
 	int ret = 0;
@@ -201,8 +240,15 @@ static int boot_command(struct cli *cli, int argc, char **argv)
 	if (verdict != CLI_GO)
 		return verdict == CLI_DONE ? 0 : cli->usage_error;
 	if (take_flags(&flags, &config, &wish, &err) < 0 || open_files(&flags, &config, &err) < 0 ||
-	    open_devices(&flags, &config, &err) < 0 || vm_choose(wish, NULL, -1, &choice, &err) < 0)
+	    open_devices(&flags, &config, &err) < 0 || open_passed(&flags, &config, &err) < 0 ||
+	    vm_choose(wish, NULL, -1, &choice, &err) < 0)
 		return program_fail(cli, &err, EXIT_ENGINE);
+	if (choice.engine != VM_ENGINE_KVM && config.devices_count > 0) {
+		(void)error_set(&err, ENOTSUP,
+				"devices of the host need the engine kvm, and here is only QEMU's "
+				"translation");
+		return program_fail(cli, &err, EXIT_ENGINE);
+	}
 	config.engine = choice.engine;
 	config.qemu = choice.qemu;
 	config.kvm = choice.kvm;

@@ -81,6 +81,11 @@ static const struct field net_fields[] = {
 	FIELD(struct vm_net, mac, TYPE_TEXT),
 	END,
 };
+static const struct field device_fields[] = {
+	FIELD(struct vm_device, fd, TYPE_FD),
+	FIELD(struct vm_device, address, TYPE_TEXT),
+	END,
+};
 static const struct field share_fields[] = {
 	FIELD(struct vm_share, fd, TYPE_FD),	      FIELD(struct vm_share, tag, TYPE_TEXT),
 	FIELD(struct vm_share, read_only, TYPE_BOOL), FIELD(struct vm_share, mount, TYPE_U32),
@@ -106,6 +111,7 @@ static const struct field pin_fields[] = {
 static const struct list pins = LIST(pins, VM_VCPUS_MAX, &(const int32_t){ 0 }, pin_fields);
 static const struct list disks = LIST(disks, VM_DISKS_MAX, &(const struct vm_disk){ .chain_count = 0 }, disk_fields);
 static const struct list nets = LIST(nets, VM_NETS_MAX, (&(const struct vm_net){ .tap = -1, .vhost = -1 }), net_fields);
+static const struct list devices = LIST(devices, VM_DEVICES_MAX, &(const struct vm_device){ .fd = -1 }, device_fields);
 static const struct list shares = LIST(shares, VM_SHARES_MAX, (&(const struct vm_share){ .fd = -1, .server = -1 }),
 				       share_fields);
 static const struct list files = LIST(files, VM_FILES_MAX, &(const struct vm_file){ .fd = -1 }, file_fields);
@@ -126,6 +132,8 @@ static const struct field config_fields[] = {
 	FIELD_HOW(struct vm_config, disks, TYPE_LIST, &disks),
 	FIELD_HOW(struct vm_config, nets, TYPE_LIST, &nets),
 	FIELD(struct vm_config, network, TYPE_TEXT),
+	FIELD_HOW(struct vm_config, devices, TYPE_LIST, &devices),
+	FIELD(struct vm_config, container, TYPE_FD),
 	FIELD_HOW(struct vm_config, shares, TYPE_LIST, &shares),
 	FIELD(struct vm_config, oci, TYPE_FD),
 	FIELD_HOW(struct vm_config, files, TYPE_LIST, &files),
@@ -347,6 +355,10 @@ static int check(const struct vm_config *config, struct error *err)
 				return error_set(err, EINVAL,
 						 "disks: [%zu]: chain: [%zu]: format: must be raw or qcow2", i, k);
 		}
+	}
+	for (size_t i = 0; i < config->devices_count; i++) {
+		if (config->devices[i].fd < 0 || config->container < 0)
+			return error_set(err, EINVAL, "devices: [%zu]: fd and container are required", i);
 	}
 	for (size_t i = 0; i < config->shares_count; i++) {
 		if (config->shares[i].fd < 0 || !config->shares[i].tag)

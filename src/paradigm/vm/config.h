@@ -23,7 +23,15 @@ enum vm_engine { VM_ENGINE_KVM, VM_ENGINE_QEMU };
 /* pv: virtio, KVM's clock and hypercalls.  vm: the guest is told nothing and sees hardware. */
 enum vm_kind { VM_KIND_PV, VM_KIND_VM };
 
-enum { VM_DISKS_MAX = 8, VM_NETS_MAX = 8, VM_SHARES_MAX = 32, VM_FILES_MAX = 64, VM_VCPUS_MAX = 64, VM_CHAIN_MAX = 8 };
+enum {
+	VM_DISKS_MAX = 8,
+	VM_NETS_MAX = 8,
+	VM_DEVICES_MAX = 8,
+	VM_SHARES_MAX = 32,
+	VM_FILES_MAX = 64,
+	VM_VCPUS_MAX = 64,
+	VM_CHAIN_MAX = 8
+};
 
 struct vm_disk {
 	/* Topmost first: each a descriptor and its format ("raw", "qcow2"). */
@@ -39,6 +47,12 @@ struct vm_net {
 	int tap;	 /* of a tap with IFF_NO_PI | IFF_VNET_HDR; its queue's descriptor */
 	int vhost;	 /* /dev/vhost-net, or -1 */
 	const char *mac; /* "02:..." */
+};
+
+/* A PCI device of the host's for the guest: linux/vfio.h. */
+struct vm_device {
+	int fd;
+	const char *address; /* for messages: "0000:01:00.0" */
 };
 
 /* A directory of the host's for the guest, by virtio-fs. */
@@ -77,6 +91,9 @@ struct vm_config {
 	struct vm_net nets[VM_NETS_MAX];
 	size_t nets_count;
 	const char *network; /* how the guest is to set them up: JSON of linux/network.h; NULL: not at all */
+	struct vm_device devices[VM_DEVICES_MAX];
+	size_t devices_count;
+	int container; /* VFIO's, with all of them in it, or -1 */
 	struct vm_share shares[VM_SHARES_MAX];
 	size_t shares_count;
 
@@ -101,6 +118,7 @@ struct vm_config {
 	((struct vm_config){ .kvm = -1,             \
 			     .kernel = -1,          \
 			     .initrd = -1,          \
+			     .container = -1,       \
 			     .oci = -1,             \
 			     .control = -1,         \
 			     .sync = -1,            \

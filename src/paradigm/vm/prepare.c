@@ -217,8 +217,8 @@ static void fill_config(struct vm_plan *plan, enum vm_kind kind)
 static int prepare(enum vm_kind kind, struct vm_plan *plan, struct error *err)
 {
 	static int (*const parts[])(struct vm_plan * plan, struct error * err) = {
-		choose_engine, open_what_runs,	write_command_line, open_own,	  vm_open_mounts,
-		vm_open_disks, vm_open_network, open_filter,	    write_config, vm_make_shell,
+		choose_engine,	 open_what_runs,  write_command_line, open_own,	    vm_open_mounts, vm_open_disks,
+		vm_open_network, vm_open_devices, open_filter,	      write_config, vm_make_shell,  vm_allow_devices,
 	};
 	int ret = vm_settings_read(plan->spec, &plan->settings, err);
 

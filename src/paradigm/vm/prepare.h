@@ -50,6 +50,11 @@ int vm_open_mounts(struct vm_plan *plan, struct error *err);
 /* prepare_network.c: a card for each interface of the network namespace that is to be joined. */
 int vm_open_network(struct vm_plan *plan, struct error *err);
 
+/* prepare_devices.c: PCI devices of the host's; and what the monitor's process, once it is described, may do for them.
+ */
+int vm_open_devices(struct vm_plan *plan, struct error *err);
+int vm_allow_devices(struct vm_plan *plan, struct error *err);
+
 /* prepare_shell.c: the specification becomes that of a shell around the monitor.  Last: nothing of what the user asked
  * for can be read any more. */
 int vm_make_shell(struct vm_plan *plan, struct error *err);

@@ -6,6 +6,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "linux/vfio.h"
 
 enum { CPUS_MAX = 8192 };
 
@@ -244,6 +245,37 @@ static int read_disks(struct oci_spec *spec, struct vm_settings *settings, struc
 	return ret;
 }
 
+static int add_device(struct arena *arena, const char *line, struct vm_settings *settings, struct error *err)
+{
+	char address[VFIO_ADDRESS_SIZE];
+	int ret;
+
+	if (!str_starts(line, "vfio:"))
+		return error_set(err, EINVAL, "a device of a virtual machine is vfio:ADDRESS, not \"%s\"", line);
+	if (settings->devices_count == VM_DEVICES_MAX)
+		return error_set(err, EINVAL, "a virtual machine has at most %d devices of the host", VM_DEVICES_MAX);
+	ret = vfio_address(line + strlen("vfio:"), address, err);
+	if (ret < 0)
+		return ret;
+	settings->devices[settings->devices_count] = arena_strdup(arena, address);
+	return settings->devices[settings->devices_count++] ? 0 : error_errno(err, ENOMEM, "cannot name a device");
+}
+
+static int read_devices(struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	const char *text = oci_spec_annotation(spec, VM_ANNOTATION "device");
+	char *rest = text ? arena_strdup(&spec->arena, text) : NULL, *line;
+	int ret = 0;
+
+	if (text && !rest)
+		return error_errno(err, ENOMEM, "cannot read " VM_ANNOTATION "device");
+	while (ret == 0 && (line = strsep(&rest, "\n"))) {
+		if (*line)
+			ret = add_device(&spec->arena, line, settings, err);
+	}
+	return ret;
+}
+
 static void read_kernel(const struct oci_spec *spec, struct vm_settings *settings)
 {
 	settings->kernels = oci_spec_annotation(spec, VM_ANNOTATION "kernels");
@@ -274,5 +306,7 @@ int vm_settings_read(struct oci_spec *spec, struct vm_settings *settings, struct
 		ret = read_pins(spec, settings, err);
 	if (ret == 0)
 		ret = read_image(spec, settings, err);
-	return ret == 0 ? read_disks(spec, settings, err) : ret;
+	if (ret == 0)
+		ret = read_disks(spec, settings, err);
+	return ret == 0 ? read_devices(spec, settings, err) : ret;
 }

@@ -14,6 +14,7 @@
  *     org.caisson.vm.hugepages      "2M" or "1G": guest memory in huge pages
  *     org.caisson.vm.vcpu-pin       host CPUs, one for each vCPU: "0-3" or "0,2"
  *     org.caisson.vm.disk           further disks, one a line: PATH[,format=raw|qcow2][,ro][,backing=PATH]...
+ *     org.caisson.vm.device         PCI devices of the host's, one a line: vfio:ADDRESS
  *     org.caisson.vm.image.backing  raw file on which vm.image, a qcow2, stands: what that says of it itself is not
  *                                   believed
  *
@@ -63,6 +64,8 @@ struct vm_settings {
 	const char *image, *image_format, *backing; /* NULL: made of the root directory; raw is complete */
 	struct vm_disk_setting disks[VM_DISKS_MAX - 1];
 	size_t disks_count;
+	const char *devices[VM_DEVICES_MAX]; /* addresses, as vfio_address() writes them */
+	size_t devices_count;
 };
 
 /*

@@ -79,6 +79,11 @@ static unsigned line_of(unsigned slot)
 	return LAYOUT_IRQ_PCI + slot % LAYOUT_IRQ_PCI_COUNT;
 }
 
+unsigned pci_line(const struct pci_function *function)
+{
+	return line_of(function->slot);
+}
+
 /* With the line lock held. */
 static void drive_line(struct pci_host *host, unsigned line)
 {
@@ -131,11 +136,19 @@ static bool bar_is_on(const struct pci_function *function, const struct pci_bar 
 	return get_16(function, PCI_COMMAND) & (bar->kind == BUS_PORTS ? PCI_COMMAND_PORTS : PCI_COMMAND_MEMORY);
 }
 
-static void unmap_bar(struct pci_host *host, struct pci_function *function, struct pci_bar *bar)
+static void tell_moved(struct pci_function *function, unsigned index)
 {
-	if (bar->mapped)
-		bus_remove(host->bus, bar->kind, function->device, bar->range);
+	if (function->moved)
+		function->moved(function, index);
+}
+
+static void unmap_bar(struct pci_host *host, struct pci_function *function, unsigned index)
+{
+	struct pci_bar *bar = &function->bars[index];
+
+	bus_remove(host->bus, bar->kind, function->device, bar->range);
 	bar->mapped = false;
+	tell_moved(function, index);
 }
 
 /* Where the guest wants it, if that is in the window and free. */
@@ -148,11 +161,13 @@ static void map_bar(struct pci_host *host, struct pci_function *function, unsign
 		      window->end - base >= bar->size;
 
 	if (bar->mapped && (!wanted || bar->base != base))
-		unmap_bar(host, function, bar);
+		unmap_bar(host, function, index);
 	if (!wanted || bar->mapped)
 		return;
 	bar->mapped = bus_add(host->bus, bar->kind, base, bar->size, function->device, bar->range, NULL) == 0;
 	bar->base = base;
+	if (bar->mapped)
+		tell_moved(function, index);
 }
 
 /* All devices': one that moves away makes room for another. */

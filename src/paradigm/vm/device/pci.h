@@ -64,6 +64,8 @@ struct pci_function {
 					    */
 	/* Something in the configuration space was written, with the host bridge's lock held.  NULL: nobody asks. */
 	void (*written)(struct pci_function *function, unsigned offset, unsigned size);
+	/* A BAR was mapped, moved or taken away, as its mapped and base say.  NULL: nobody asks. */
+	void (*moved)(struct pci_function *function, unsigned bar);
 	struct interrupt interrupt; /* INTA, made by pci_add() */
 	/* the bus's: */
 	struct pci_host *host;
@@ -91,6 +93,9 @@ void pci_function_init(struct pci_function *function, uint16_t vendor, uint16_t 
  * until the machine is gone.  -EBUSY, -ENOSPC: no slot, or no room in the windows.
  */
 int pci_add(struct pci_host *host, struct pci_function *function, unsigned wanted, struct error *err);
+
+/* The GSI of the function's INTA, whatever the guest has written over it. */
+unsigned pci_line(const struct pci_function *function);
 
 /* Whether the guest lets it reach memory by itself. */
 bool pci_is_master(const struct pci_function *function);

@@ -5,6 +5,7 @@ struct words {
 	bool kvm, qemu; /* the engines that they are for */
 	bool pv, vm;	/* the kinds */
 	const char *text;
+	bool no_bus; /* only where there are no devices of the host's */
 };
 
 static const struct words table[] = {
@@ -22,7 +23,7 @@ static const struct words table[] = {
 	/* The timer of a virtual machine that the host does not let run for a moment seems not to work. */
 	{ true, true, true, true, "no_timer_check tsc=reliable" },
 	/* There is no PCI bus, and looking for one makes a quarter of the exits to the monitor. */
-	{ true, false, true, false, "pci=off" },
+	{ true, false, true, false, "pci=off", .no_bus = true },
 	/* ACPI finds what there is; a reset by the keyboard controller is one that every engine notices. */
 	{ true, false, true, true, "reboot=k" },
 	{ false, true, true, true, "reboot=t" },
@@ -35,6 +36,8 @@ void cmdline_write(const struct vm_config *config, uint32_t tsc_khz, struct str 
 	bool kvm = config->engine == VM_ENGINE_KVM, pv = config->kind == VM_KIND_PV, agent = config->oci >= 0;
 
 	for (size_t i = 0; agent && i < sizeof(table) / sizeof(*table); i++) {
+		if (table[i].no_bus && config->devices_count > 0)
+			continue;
 		if ((kvm ? table[i].kvm : table[i].qemu) && (pv ? table[i].pv : table[i].vm))
 			str_printf(out, "%s%s", out->length ? " " : "", table[i].text);
 	}

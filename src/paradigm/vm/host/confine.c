@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/kvm.h>
+#include <linux/vfio.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -125,6 +126,14 @@ static const struct call of_vcpu[] = {
 	IOCTL(KVM_RUN), IOCTL(KVM_GET_REGS), /* where it crashed */
 };
 
+/* Registers of a device are memory of the guest, and its messages interrupts; where and which, the guest says. */
+static const struct call of_passthrough[] = {
+	IOCTL(KVM_SET_USER_MEMORY_REGION),
+	IOCTL(KVM_SET_GSI_ROUTING),
+	IOCTL(KVM_IRQFD),
+	IOCTL(VFIO_DEVICE_SET_IRQS),
+};
+
 static const struct call of_main[] = {
 	ALWAYS(fcntl),
 	ALWAYS(accept4),
@@ -179,6 +188,7 @@ static const struct table roles[][TABLES_MAX] = {
 	[CONFINE_MAIN] = { TABLE(everywhere), TABLE(of_main), TABLE(of_devices) },
 	[CONFINE_VSOCK] = { TABLE(everywhere), TABLE(of_main), TABLE(of_devices), TABLE(of_vsock) },
 	[CONFINE_VCPU] = { TABLE(of_vcpu), TABLE(everywhere), TABLE(of_devices) },
+	[CONFINE_PASSTHROUGH] = { TABLE(of_vcpu), TABLE(everywhere), TABLE(of_devices), TABLE(of_passthrough) },
 	[CONFINE_IO] = { TABLE(everywhere), TABLE(of_devices) },
 	[CONFINE_FILES] = { TABLE(everywhere), TABLE(of_files) },
 };
@@ -295,9 +305,14 @@ int confine_thread(enum confine_role role, struct error *err)
 
 void confine_machine_thread(enum machine_thread thread)
 {
+	static const enum confine_role roles_of_threads[] = {
+		[MACHINE_THREAD_VCPU] = CONFINE_VCPU,
+		[MACHINE_THREAD_VCPU_PASSTHROUGH] = CONFINE_PASSTHROUGH,
+		[MACHINE_THREAD_IO] = CONFINE_IO,
+	};
 	struct error err = ERROR_INIT;
 
-	if (confine_thread(thread == MACHINE_THREAD_VCPU ? CONFINE_VCPU : CONFINE_IO, &err) == 0)
+	if (confine_thread(roles_of_threads[thread], &err) == 0)
 		return;
 	dprintf(STDERR_FILENO, "caisson-vmm: %s\n", err.text);
 	_exit(VMM_EXIT_FAILED);

@@ -24,8 +24,9 @@ enum confine_role {
 	CONFINE_MAIN,  /* the supervisor's loop */
 	CONFINE_VSOCK, /* the same, which connects to Unix sockets, too */
 	CONFINE_VCPU,
-	CONFINE_IO,    /* disks and network, and the workers that it starts */
-	CONFINE_FILES, /* a process of its own, which serves a directory */
+	CONFINE_PASSTHROUGH, /* a vCPU of a machine with devices of the host's */
+	CONFINE_IO,	     /* disks and network, and the workers that it starts */
+	CONFINE_FILES,	     /* a process of its own, which serves a directory */
 };
 
 enum { CONFINE_CODE_MAX = 640 };

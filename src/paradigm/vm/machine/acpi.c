@@ -249,8 +249,9 @@ void acpi_dsdt(const struct acpi_facts *facts, struct str *out)
 		declare_isa(out, "COM2", "PNP0501", 2, LAYOUT_COM2, LAYOUT_COM_SIZE, LAYOUT_IRQ_COM2);
 	if (facts->kind == VM_KIND_VM) {
 		declare_isa(out, "RTC_", "PNP0B00", 1, LAYOUT_CMOS, LAYOUT_CMOS_SIZE, LAYOUT_IRQ_RTC);
-		declare_pci(out);
 	}
+	if (facts->pci)
+		declare_pci(out);
 	declare_virtio(out, facts);
 	aml_end(out, scope);
 	seal(out);
@@ -281,16 +282,17 @@ static void write_fadt(const struct acpi_facts *facts, uint64_t facs, uint64_t d
 	};
 	uint32_t flags = FLAG_WBINVD | FLAG_C1 | FLAG_NO_POWER_BUTTON | FLAG_NO_SLEEP_BUTTON | FLAG_NO_RTC_WAKE |
 			 FLAG_TIMER_32 | FLAG_RESET;
+	uint16_t messages = facts->msi ? 0 : BOOT_NO_MSI;
 
 	memcpy(&fadt.hypervisor, "CAISSON", 7);
 	if (facts->kind == VM_KIND_PV) {
 		fadt.flags = htole32(flags | FLAG_REDUCED);
-		fadt.boot_architecture = htole16(BOOT_NO_VGA | BOOT_NO_MSI | BOOT_NO_RTC);
+		fadt.boot_architecture = htole16(BOOT_NO_VGA | messages | BOOT_NO_RTC);
 		fadt.sleep_control = port(LAYOUT_SLEEP_CONTROL, 1);
 		fadt.sleep_status = port(LAYOUT_SLEEP_STATUS, 1);
 	} else {
 		fadt.flags = htole32(flags);
-		fadt.boot_architecture = htole16(BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA | BOOT_NO_MSI);
+		fadt.boot_architecture = htole16(BOOT_LEGACY_DEVICES | BOOT_8042 | BOOT_NO_VGA | messages);
 		fadt.facs = htole32((uint32_t)facs);
 		fadt.sci = htole16(LAYOUT_IRQ_SCI);
 		fadt.pm1a_event = htole32(LAYOUT_PM1_EVENT);

@@ -25,6 +25,8 @@ struct acpi_facts {
 	unsigned vcpus;	 /* 1 to VM_VCPUS_MAX */
 	unsigned virtio; /* windows, up to LAYOUT_VIRTIO_MAX */
 	bool com2;	 /* besides COM1 */
+	bool pci;	 /* a bus */
+	bool msi;	 /* on which devices send messages */
 };
 
 /* Writes them; the RSDP is at LAYOUT_ACPI.  -ENOSPC, -EINVAL. */

@@ -13,6 +13,9 @@
 
 /* Before the first vCPU is made. */
 int arch_machine_init(struct machine *machine, struct error *err);
+/* What the lines of the controllers lead to, and behind them (from GSI LAYOUT_IRQS on) messages. */
+int arch_routes_set(const struct machine *machine, const struct machine_message *messages, size_t count,
+		    struct error *err);
 /* After it was made: identity, local interrupt controller. */
 int arch_vcpu_init(struct machine_vcpu *vcpu, struct error *err);
 /* The first vCPU is to enter a kernel. */

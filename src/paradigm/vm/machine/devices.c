@@ -107,6 +107,9 @@ int machine_add_devices(struct machine *machine, const struct machine_options *o
 		result = add_power(machine, err);
 	if (result < 0)
 		return result;
-	return machine->kind == VM_KIND_PV ? machine_add_virtio(machine, options, err)
-					   : machine_add_pci(machine, options, err);
+	if (machine->kind == VM_KIND_PV)
+		result = machine_add_virtio(machine, options, err);
+	if (result == 0 && (machine->kind == VM_KIND_VM || options->config->devices_count > 0))
+		result = machine_add_pci(machine, options, err);
+	return result;
 }

@@ -156,9 +156,12 @@ static int boot(struct machine *machine, const struct vm_config *config, struct 
 	const struct boot_image image = { .kernel = config->kernel,
 					  .initrd = config->initrd,
 					  .command_line = config->command_line ? config->command_line : "" };
-	const struct acpi_facts facts = {
-		.kind = config->kind, .vcpus = config->vcpus, .virtio = machine->windows, .com2 = machine->serial_agent
-	};
+	const struct acpi_facts facts = { .kind = config->kind,
+					  .vcpus = config->vcpus,
+					  .virtio = machine->windows,
+					  .com2 = machine->serial_agent,
+					  .pci = config->kind == VM_KIND_VM || config->devices_count > 0,
+					  .msi = config->devices_count > 0 };
 	struct boot_state state;
 	int result = boot_load(&image, &machine->memory, LAYOUT_ACPI, &state, err);
 
@@ -177,6 +180,8 @@ static int check_config(const struct vm_config *config, struct error *err)
 	if (config->memory < LAYOUT_RAM_1M || config->memory % 4096)
 		return error_set(err, EINVAL, "a machine of %llu bytes of memory: it must be whole pages, and 1 MiB",
 				 (unsigned long long)config->memory);
+	if (config->devices_count > 0 && config->snapshot >= 0)
+		return error_set(err, ENOTSUP, "a machine with devices of the host cannot begin from a snapshot");
 	return kvm_check(config->kvm, err);
 }
 
@@ -291,6 +296,7 @@ void machine_free(struct machine *machine)
 
 		device->ops->free(device);
 	}
+	machine_free_passthrough(machine);
 	for (unsigned i = 0; i < machine->vcpus_count; i++) {
 		close_fd(machine->vcpus[i].stats);
 		kvm_vcpu_close(&machine->vcpus[i].kvm);

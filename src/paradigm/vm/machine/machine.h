@@ -35,7 +35,12 @@ struct machine_channel {
 	void *context;
 };
 
-enum machine_thread { MACHINE_THREAD_VCPU, MACHINE_THREAD_IO };
+enum machine_thread {
+	MACHINE_THREAD_VCPU,
+	MACHINE_THREAD_VCPU_PASSTHROUGH, /* of a machine with devices of the host's: it maps their registers, and routes
+					  * their messages */
+	MACHINE_THREAD_IO,
+};
 
 struct machine_options {
 	const struct vm_config *config;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The emulated devices on PCI, for guests that are told nothing of virtio. */
+/* The PCI bus: emulated devices, for guests that are told nothing of virtio, and devices of the host's. */
 #include "paradigm/vm/device/pci.h"
 #include <errno.h>
 #include <unistd.h>
@@ -87,15 +87,17 @@ static int add_disks(struct machine *machine, struct pci_host *pci, const struct
 
 int machine_add_pci(struct machine *machine, const struct machine_options *options, struct error *err)
 {
+	const struct vm_config *config = options->config;
+	bool emulated = machine->kind == VM_KIND_VM;
 	const struct interrupt lines = { .fd = -1, .set = machine_set_level, .context = machine };
 	struct pci_host *pci;
 	int result = pci_host_make(&machine->bus, &lines, &pci, err);
 
 	if (result == 0)
 		result = machine_own(machine, pci_host_device(pci), err);
-	if (result == 0 && options->config->disks_count > 0)
-		result = add_disks(machine, pci, options->config, err);
-	for (size_t i = 0; result == 0 && i < options->config->nets_count; i++)
-		result = add_card(machine, pci, &options->config->nets[i], err);
-	return result;
+	if (result == 0 && emulated && config->disks_count > 0)
+		result = add_disks(machine, pci, config, err);
+	for (size_t i = 0; result == 0 && emulated && i < config->nets_count; i++)
+		result = add_card(machine, pci, &config->nets[i], err);
+	return result < 0 ? result : machine_add_passthrough(machine, pci, config, err);
 }

@@ -14,6 +14,7 @@
 #include "linux/kvm.h"
 #include "paradigm/vm/block/block.h"
 #include "paradigm/vm/boot/load.h"
+#include "paradigm/vm/device/pci.h"
 #include "paradigm/vm/device/power.h"
 #include "paradigm/vm/device/serial.h"
 #include "paradigm/vm/machine/machine.h"
@@ -47,6 +48,15 @@ struct machine_vcpu {
 	int32_t pin;	 /* host CPU, or -1 */
 	uint64_t exits[VCPU_EXITS];
 };
+
+/* A message-signalled interrupt of a device of the host's. */
+struct machine_message {
+	bool used;
+	uint64_t address;
+	uint32_t data;
+};
+
+struct passthrough;
 
 struct machine {
 	enum vm_kind kind;
@@ -83,6 +93,7 @@ struct machine {
 		bool open, started;
 	} io;
 
+	struct passthrough *passthrough; /* NULL: no device of the host's */
 	struct machine_channel agent;
 	void (*thread)(enum machine_thread thread); /* the owner's, or NULL */
 	struct loop *loop;			    /* the owner's */
@@ -117,6 +128,11 @@ int machine_add_virtio(struct machine *machine, const struct machine_options *op
 int machine_add_pci(struct machine *machine, const struct machine_options *options, struct error *err);
 /* "02:..." */
 int machine_mac(const char *text, uint8_t mac[static 6], struct error *err);
+
+/* passthrough.c */
+int machine_add_passthrough(struct machine *machine, struct pci_host *pci, const struct vm_config *config,
+			    struct error *err);
+void machine_free_passthrough(struct machine *machine);
 
 /* disks.c */
 int machine_open_disk(struct machine *machine, const struct vm_disk *disk, struct block **block, struct error *err);

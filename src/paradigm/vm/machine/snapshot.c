@@ -42,6 +42,8 @@ int machine_save(struct machine *machine, int state, int memory, struct error *e
 	struct state_writer writer = { .out = STR_INIT };
 	int result;
 
+	if (machine->passthrough)
+		return error_set(err, ENOTSUP, "a machine with devices of the host cannot be saved");
 	save_machine(machine, &writer);
 	result = arch_save(machine, &writer, err);
 	if (result == 0)

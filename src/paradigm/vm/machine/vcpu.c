@@ -187,7 +187,7 @@ static void *vcpu_main(void *context)
 	(void)snprintf(name, sizeof(name), "vcpu%u", vcpu->index);
 	(void)pthread_setname_np(pthread_self(), name);
 	if (machine->thread)
-		machine->thread(MACHINE_THREAD_VCPU);
+		machine->thread(machine->passthrough ? MACHINE_THREAD_VCPU_PASSTHROUGH : MACHINE_THREAD_VCPU);
 	for (;;) {
 		/* In this order: who kicks has set the command before. */
 		kvm_vcpu_kick(&vcpu->kvm, false);

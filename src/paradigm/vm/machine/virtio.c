@@ -173,8 +173,9 @@ int machine_add_virtio(struct machine *machine, const struct machine_options *op
 		return 0; /* a kernel that is run for itself is left alone with what costs it time to find */
 	if (result == 0)
 		result = add_rng(machine, err);
-	/* Huge pages are the machine's own, taken from a pool where others could take those that were given back. */
-	return result < 0 || config->hugepages ? result : add_balloon(machine, err);
+	/* Huge pages are the machine's own, taken from a pool where others could take those that were given back; and
+	 * what devices of the host reach is locked into memory. */
+	return result < 0 || config->hugepages || config->devices_count > 0 ? result : add_balloon(machine, err);
 }
 
 int machine_balloon(struct machine *machine, uint64_t bytes, struct error *err)

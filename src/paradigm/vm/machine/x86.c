@@ -25,10 +25,14 @@ enum {
  * KVM's own routes, but for the timer: its line 0 goes to the IOAPIC's pin 2, as on every PC (and as the MADT tells);
  * the PICs' own cascade takes none.
  */
-static int connect_lines(struct machine *machine, struct error *err)
+int arch_routes_set(const struct machine *machine, const struct machine_message *messages, size_t messages_count,
+		    struct error *err)
 {
-	struct kvm_irq_routing_entry routes[LAYOUT_IRQS + 16];
+	cleanup_free struct kvm_irq_routing_entry *routes = calloc(LAYOUT_IRQS + 16 + messages_count, sizeof(*routes));
 	size_t count = 0;
+
+	if (!routes)
+		return error_errno(err, ENOMEM, "connect interrupts");
 
 	for (unsigned line = 0; line < LAYOUT_IRQS; line++) {
 		const struct kvm_irq_routing_entry route = { .gsi = line, .type = KVM_IRQ_ROUTING_IRQCHIP };
@@ -44,6 +48,17 @@ static int connect_lines(struct machine *machine, struct error *err)
 		routes[count].u.irqchip.irqchip = KVM_IRQCHIP_IOAPIC;
 		routes[count++].u.irqchip.pin = line == 0 ? LAYOUT_IRQ_TIMER : line;
 	}
+	for (size_t i = 0; i < messages_count; i++) {
+		if (!messages[i].used)
+			continue;
+		routes[count++] = (struct kvm_irq_routing_entry){
+			.gsi = LAYOUT_IRQS + (uint32_t)i,
+			.type = KVM_IRQ_ROUTING_MSI,
+			.u.msi = { .address_lo = (uint32_t)messages[i].address,
+				   .address_hi = (uint32_t)(messages[i].address >> 32),
+				   .data = messages[i].data },
+		};
+	}
 	return kvm_routes_set(machine->vm, routes, count, err);
 }
 
@@ -52,7 +67,7 @@ int arch_machine_init(struct machine *machine, struct error *err)
 	int result = kvm_irqchip_create(machine->vm, LAYOUT_VMX_TSS, LAYOUT_VMX_IDENTITY, err);
 
 	if (result == 0)
-		result = connect_lines(machine, err);
+		result = arch_routes_set(machine, NULL, 0, err);
 	/* Linux as our guest takes KVM's clock and the local APIC's timer; others measure their time by the PIT. */
 	machine->has_pit = machine->bare || machine->kind == VM_KIND_VM;
 	if (result == 0 && machine->has_pit)
