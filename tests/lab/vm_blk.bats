@@ -38,12 +38,12 @@ setup_file()
 	caisson image import "$LAB_IMAGE" box:1
 	mkdir -p $D/small
 	mount -t tmpfs -o size=4m small $D/small
-	truncate -s 64M $D/raw $D/base $D/small/disk
+	truncate -s 64M $D/raw $D/base $D/read $D/small/disk
 	echo "from below" | dd of=$D/base conv=notrunc status=none
 	qemu-img create -q -f qcow2 -F raw -b $D/base $D/top.qcow2
 	qemu-img create -q -f qcow2 $D/new.qcow2 256M
 	caisson run -d --name web --isolation pv --vcpus 2 --cap-add SYS_ADMIN --disk $D/raw \
-		--disk $D/top.qcow2,backing=$D/base --disk $D/raw,ro --disk $D/new.qcow2 --disk $D/small/disk \
+		--disk $D/top.qcow2,backing=$D/base --disk $D/read,ro --disk $D/new.qcow2 --disk $D/small/disk \
 		box:1 sh -c 'while :; do sleep 1; done'
 }
 
@@ -99,6 +99,16 @@ teardown_file()
 	guest 'head -c 512 /dev/vdd | wc -c'
 	run ! caisson exec web sh -c 'echo x >/dev/vdd'
 	[ "$(guest 'cat /sys/block/vdd/ro')" = 1 ]
+}
+
+@test "--disk: what one machine writes into is no other's, nor QEMU's" {
+	run ! --separate-stderr caisson run --rm --isolation pv --disk $D/top.qcow2,backing=$D/base box:1 true
+	[[ $stderr == *"top.qcow2 is in use"* ]]
+	run ! --separate-stderr caisson run --rm --isolation pv --disk $D/read box:1 true
+	[[ $stderr == *"read is in use"* ]]
+	run ! qemu-img info $D/top.qcow2
+	[[ $output == *lock* ]]
+	qemu-img info $D/read
 }
 
 @test "--disk: a full disk of the host is an error of the guest's, who goes on once there is room" {

@@ -15,6 +15,8 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
+#include "paradigm/vm/block/lock.h"
 #include "paradigm/vm/block/qcow2_create.h"
 
 static int make_file(void)
@@ -112,6 +114,59 @@ static void descriptions_of_damaged_images_are_refused(void **state)
 	}
 }
 
+/* Another one who opens the same file. */
+static int open_again(int fd, bool read_only)
+{
+	char path[FILE_FD_PATH_MAX];
+	int again = open(file_fd_path(fd, path), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+
+	assert_true(again >= 0);
+	return again;
+}
+
+static int qemu_img_info(int fd, const char *options)
+{
+	char command[128];
+
+	(void)snprintf(command, sizeof(command), "qemu-img info %s /proc/%d/fd/%d >/dev/null 2>&1", options, getpid(),
+		       fd);
+	return WEXITSTATUS(system(command)); /* NOLINT(cert-env33-c) */
+}
+
+static void many_may_read_or_one_may_write(void **state)
+{
+	static const bool read_only[][2] = { { true, true }, { true, false }, { false, true }, { false, false } };
+	cleanup_close int fd = make_file();
+	bool qemu = system("qemu-img --version >/dev/null 2>&1") == 0; /* NOLINT(cert-env33-c) */
+
+	(void)state;
+	assert_int_equal(qcow2_create(fd, 1 << 20, NULL, NULL, NULL), 0);
+	for (size_t i = 0; i < sizeof(read_only) / sizeof(*read_only); i++) {
+		int first = open_again(fd, read_only[i][0]), second = open_again(fd, read_only[i][1]);
+		struct error err = ERROR_INIT;
+
+		assert_int_equal(block_lock(first, read_only[i][0], "here", &err), 0);
+		assert_int_equal(block_lock(first, read_only[i][0], "here", &err), 0);
+		/* QEMU's programs see it, and are seen. */
+		if (qemu)
+			assert_int_equal(qemu_img_info(fd, "") == 0, read_only[i][0]);
+		if (qemu)
+			assert_int_equal(qemu_img_info(fd, "-U"), 0);
+		assert_int_equal(block_lock(second, read_only[i][1], "there", &err), i == 0 ? 0 : -EBUSY);
+		if (i > 0)
+			assert_non_null(strstr(err.text, "the disk there is in use"));
+		close(second);
+		/* It goes with the last who has it. */
+		second = dup(first);
+		close(first);
+		first = open_again(fd, false);
+		assert_int_equal(block_lock(first, false, "here", NULL), -EBUSY);
+		close(second);
+		assert_int_equal(block_lock(first, false, "here", NULL), 0);
+		close(first);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +174,7 @@ int main(void)
 		cmocka_unit_test(descriptions_tell_size_and_backing_file),
 		cmocka_unit_test(what_cannot_be_is_refused),
 		cmocka_unit_test(descriptions_of_damaged_images_are_refused),
+		cmocka_unit_test(many_may_read_or_one_may_write),
 	};
 
 	return cmocka_run_group_tests_name("qcow2_create", tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include "linux/companion.h"
 #include "linux/tun.h"
 #include "linux/vfio.h"
+#include "paradigm/vm/block/lock.h"
 #include "paradigm/vm/choose.h"
 #include "paradigm/vm/config.h"
 #include "paradigm/vm/settings.h"
@@ -100,11 +101,13 @@ static int open_disk(char *text, struct vm_disk *disk, struct error *err)
 		return ret;
 	disk->read_only = setting.read_only;
 	for (size_t i = 0; i <= setting.backing_count; i++) {
-		int fd = open_file(i ? setting.backing[i - 1] : setting.path,
-				   i || setting.read_only ? O_RDONLY : O_RDWR, "disk", err);
+		const char *path = i ? setting.backing[i - 1] : setting.path;
+		bool read_only = i || setting.read_only;
+		int fd = open_file(path, read_only ? O_RDONLY : O_RDWR, "disk", err);
 
-		if (fd < 0)
-			return fd;
+		ret = fd < 0 ? fd : block_lock(fd, read_only, path, err);
+		if (ret < 0)
+			return ret;
 		disk->chain[i].fd = fd;
 		disk->chain[i].format = i ? setting.backing_formats[i - 1] : setting.format;
 		disk->chain_count++;

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "linux/ext4.h"
+#include "paradigm/vm/block/lock.h"
 #include "paradigm/vm/block/qcow2_create.h"
 #include "paradigm/vm/prepare.h"
 
@@ -40,6 +41,8 @@ static int add(struct vm_plan *plan, struct vm_disk *disk, const char *path, con
 	if (fd < 0)
 		return error_errno(err, errno, "cannot open the disk %s", path);
 	ret = check_kind(fd, path, err);
+	if (ret == 0)
+		ret = block_lock(fd, read_only, path, err);
 	if (ret < 0)
 		return ret;
 	(void)fcntl(fd, F_SETFL, 0); /* was for FIFOs only */
