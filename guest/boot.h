@@ -17,8 +17,8 @@
  *     /modules.list         what to load, in this order: a line is "NAME.ko [WORD...]"
  *     /modules/NAME.ko      uncompressed
  *
- * where WORDs restrict a line: "pv" and "vm" to one kind of machine, "pci" and
- * "net" to machines with such a bus or a network card, "share" to those with
+ * where WORDs restrict a line: "pv" and "vm" to one kind of machine, "pci", "net"
+ * and "vsock" to machines with such a bus or device, "share" to those with
  * shares of the host's (loaded when the first comes), "late" to after the
  * workload's start.  A module that is built in, whose device is missing, or that
  * is not there, is passed over.
@@ -57,8 +57,8 @@ int boot_begin(struct boot *boot, struct error *err);
 int boot_load_modules(struct boot *boot, const char *word, void (*loaded)(void *context), void *context,
 		      struct error *err);
 
-/* Whether a line of the list is for this kind ("pv", "vm"), moment (word as above) and machine (has is asked for "pci"
- * and "net"); name gets the module's. */
+/* Whether a line of the list is for this kind ("pv", "vm"), moment (word as above) and machine (has is asked for "pci",
+ * "net" and "vsock"); name gets the module's. */
 bool boot_module_wanted(const char *line, const char *kind, const char *word, bool (*has)(const char *word),
 			char name[static 64]);
 

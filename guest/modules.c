@@ -26,6 +26,7 @@ static bool is_word(const char *word, size_t length, const char *wanted)
 bool boot_module_wanted(const char *line, const char *kind, const char *word, bool (*has)(const char *word),
 			char name[static 64])
 {
+	static const char *const devices[] = { "pci", "net", "vsock" };
 	size_t length = strcspn(line, " \t\n");
 	bool kinds = false, right_kind = false, right_moment = !word, lacks = false;
 
@@ -40,10 +41,9 @@ bool boot_module_wanted(const char *line, const char *kind, const char *word, bo
 			right_kind |= is_word(line, length, kind);
 		} else if (is_word(line, length, "share") || is_word(line, length, "late")) {
 			right_moment = is_word(line, length, word);
-		} else if (is_word(line, length, "pci")) {
-			lacks |= !has("pci");
-		} else if (is_word(line, length, "net")) {
-			lacks |= !has("net");
+		} else {
+			for (size_t i = 0; i < sizeof(devices) / sizeof(*devices); i++)
+				lacks |= is_word(line, length, devices[i]) && !has(devices[i]);
 		}
 	}
 	return right_moment && (!kinds || right_kind) && !lacks;
@@ -77,6 +77,8 @@ static bool machine_has(const char *word)
 
 	if (strcmp(word, "pci") == 0)
 		return has_device(pci, NULL, NULL);
+	if (strcmp(word, "vsock") == 0)
+		return has_device(virtio, "device", "0x0013");
 	return has_device(virtio, "device", "0x0001") || has_device(pci, "class", "0x02");
 }
 

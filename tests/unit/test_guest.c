@@ -68,6 +68,7 @@ static const struct module_line {
 	{ "rng.ko\tlate  pv", "pv", "late", "rng.ko" },
 	{ "virtio_net.ko pv net", "pv", NULL, "virtio_net.ko" },
 	{ "virtio_pci.ko pci", "pv", NULL, NULL },
+	{ "vsock.ko vsock", "pv", NULL, NULL },
 	{ "e1000.ko net pci", "vm", NULL, NULL },
 	{ "", "pv", NULL, NULL },
 	{ "# pv", "pv", NULL, NULL },

@@ -84,7 +84,7 @@ static void annotations_say_the_rest(void **state)
 			      "\"image\":{\"path\":\"/d\",\"format\":\"qcow2\"},\"hwConfig\":{\"vcpus\":3}},"
 			      "\"annotations\":{\"org.caisson.vm.engine\":\"qemu\",\"org.caisson.vm.machine\":\"q35\","
 			      "\"org.caisson.vm.hugepages\":\"1G\",\"org.caisson.vm.vcpu-pin\":\"0-1,7\","
-			      "\"org.caisson.vm.image.backing\":\"/b\","
+			      "\"org.caisson.vm.image.backing\":\"/b\",\"org.caisson.vm.vsock\":\"/v\","
 			      "\"org.caisson.vm.disk\":\"/a,ro\\n/b.qcow2\\n/c,format=qcow2,readonly,backing=/"
 			      "d.qcow2,backing=/e\\n\"}",
 			      &spec, &settings, &err),
@@ -98,6 +98,7 @@ static void annotations_say_the_rest(void **state)
 	assert_string_equal(settings.initrd, "/i");
 	assert_string_equal(settings.parameters.items[0], "a=b");
 	assert_string_equal(settings.backing, "/b");
+	assert_string_equal(settings.vsock, "/v");
 	assert_int_equal(settings.disks_count, 3);
 	assert_string_equal(settings.disks[0].path, "/a");
 	assert_true(settings.disks[0].read_only && strcmp(settings.disks[0].format, "raw") == 0);
@@ -175,6 +176,7 @@ static void what_cannot_be_is_refused(void **state)
 				     "backing=/7,backing=/8"),
 		  "more than 7 others", EINVAL },
 		{ ANNOTATION("disk", "/1\\n/2\\n/3\\n/4\\n/5\\n/6\\n/7\\n/8"), "at most 8 disks", EINVAL },
+		{ ANNOTATION("vsock", "v"), "must be an absolute path", EINVAL },
 	};
 
 	(void)state;

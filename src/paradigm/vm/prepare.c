@@ -167,6 +167,26 @@ static int open_own(struct vm_plan *plan, struct error *err)
 	return plan->prepared->sync < 0 ? plan->prepared->sync : 0;
 }
 
+/* The sockets are made in a directory of the user's; what the guest says of their names is a number. */
+static int open_vsock(struct vm_plan *plan, struct error *err)
+{
+	const char *path = plan->settings.vsock;
+	struct stat st;
+
+	if (!path)
+		return 0;
+	if (plan->config.engine != VM_ENGINE_KVM || plan->config.kind != VM_KIND_PV)
+		return error_set(err, ENOTSUP,
+				 "stream sockets to the guest (" VM_ANNOTATION
+				 "vsock) need /dev/kvm and --isolation pv");
+	if (stat(path, &st) < 0)
+		return error_errno(err, errno, "cannot open the directory of sockets %s", path);
+	if (!S_ISDIR(st.st_mode))
+		return error_set(err, ENOTDIR, "%s is no directory for sockets", path);
+	plan->config.vsock = vm_clone_directory(plan, AT_FDCWD, path, false, false, err);
+	return plan->config.vsock < 0 ? plan->config.vsock : 0;
+}
+
 static int write_config(struct vm_plan *plan, struct error *err)
 {
 	cleanup_str struct str text = STR_INIT;
@@ -217,8 +237,9 @@ static void fill_config(struct vm_plan *plan, enum vm_kind kind)
 static int prepare(enum vm_kind kind, struct vm_plan *plan, struct error *err)
 {
 	static int (*const parts[])(struct vm_plan * plan, struct error * err) = {
-		choose_engine,	 open_what_runs,  write_command_line, open_own,	    vm_open_mounts, vm_open_disks,
-		vm_open_network, vm_open_devices, open_filter,	      write_config, vm_make_shell,  vm_allow_devices,
+		choose_engine, open_what_runs,	write_command_line, open_own,	 vm_open_mounts,
+		vm_open_disks, vm_open_network, vm_open_devices,    open_filter, open_vsock,
+		write_config,  vm_make_shell,	vm_allow_devices,
 	};
 	int ret = vm_settings_read(plan->spec, &plan->settings, err);
 

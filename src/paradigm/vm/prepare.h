@@ -46,6 +46,13 @@ int vm_open_snapshot(struct vm_plan *plan, struct error *err);
 
 /* prepare_mounts.c: what bind mounts bring in. */
 int vm_open_mounts(struct vm_plan *plan, struct error *err);
+/*
+ * A directory of the user's for whoever runs in the shell, as a mount of its own: even for one who has been taken over,
+ * no ".." leads out of it, no link in it is followed, and no device that a guest makes in it is one of the host's.
+ * Returns the descriptor, kept as by vm_keep().
+ */
+int vm_clone_directory(struct vm_plan *plan, int dirfd, const char *path, bool recursive, bool read_only,
+		       struct error *err);
 
 /* prepare_network.c: a card for each interface of the network namespace that is to be joined. */
 int vm_open_network(struct vm_plan *plan, struct error *err);

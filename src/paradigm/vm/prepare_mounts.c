@@ -63,15 +63,27 @@ static int add_file(struct vm_plan *plan, size_t index, const char *source, int 
 	return 0;
 }
 
-/* As a mount of its own: from its root no ".." leads anywhere. */
+int vm_clone_directory(struct vm_plan *plan, int dirfd, const char *path, bool recursive, bool read_only,
+		       struct error *err)
+{
+	const uint64_t attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC |
+				    (read_only ? MOUNT_ATTR_RDONLY : 0);
+	cleanup_close int fd = mount_clone(dirfd, path, recursive, 0, err);
+	int ret = fd < 0 ? fd : mount_set_attributes(fd, "", attributes, 0, recursive, err);
+
+	if (ret < 0)
+		return ret;
+	/* Linux 5.14; before, there is one wall less. */
+	(void)mount_set_attributes(fd, "", MOUNT_ATTR_NOSYMFOLLOW, 0, recursive, NULL);
+	return vm_keep(plan, take_fd(&fd), err);
+}
+
 static int add_share(struct vm_plan *plan, size_t index, const char *source, int path_fd, struct error *err)
 {
 	const struct oci_mount *mount = &plan->spec->mounts[index];
 	struct vm_share *share = &plan->config.shares[plan->config.shares_count];
 	bool read_only = has_option(mount, "ro") || has_option(mount, "rro");
-	uint64_t attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | (read_only ? MOUNT_ATTR_RDONLY : 0);
-	cleanup_close int fd = -1;
-	int ret;
+	int fd;
 
 	if (plan->config.kind != VM_KIND_PV)
 		return error_set(err, ENOTSUP,
@@ -80,15 +92,11 @@ static int add_share(struct vm_plan *plan, size_t index, const char *source, int
 				 source);
 	if (plan->config.shares_count == VM_SHARES_MAX)
 		return error_set(err, E2BIG, "a virtual machine takes at most %d mounts of directories", VM_SHARES_MAX);
-	fd = mount_clone(path_fd, "", !has_option(mount, "bind") || has_option(mount, "rbind"), 0, err);
+	fd = vm_clone_directory(plan, path_fd, "", !has_option(mount, "bind") || has_option(mount, "rbind"), read_only,
+				err);
 	if (fd < 0)
 		return error_wrap(err, "cannot share %s", source), fd;
-	ret = mount_set_attributes(fd, "", attributes, 0, true, err);
-	if (ret == 0)
-		ret = vm_keep(plan, take_fd(&fd), err);
-	if (ret < 0)
-		return ret;
-	*share = (struct vm_share){ .fd = ret,
+	*share = (struct vm_share){ .fd = fd,
 				    .tag = arena_printf(&plan->spec->arena, "m%zu", index),
 				    .read_only = read_only,
 				    .mount = (uint32_t)index };

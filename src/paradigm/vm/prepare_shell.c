@@ -23,6 +23,7 @@ enum {
 
 static const char *const words_bind[] = { "bind", "ro", "nosuid", "nodev", "copy-symlink", NULL };
 static const char *const words_proc[] = { "nosuid", "noexec", "nodev", "ro", NULL };
+static const char *const words_own_proc[] = { "nosuid", "noexec", "nodev", "ro", "subset=pid", NULL };
 static const char *const words_pts[] = { "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", NULL };
 
 static void set_options(struct oci_mount *mount, const char *const *words)
@@ -32,6 +33,14 @@ static void set_options(struct oci_mount *mount, const char *const *words)
 	while (words[count])
 		count++;
 	mount->options = (struct oci_strings){ .count = count, .items = (const char **)words };
+}
+
+static void add_file_system(struct oci_spec *spec, const char *path, const char *type, const char *const *words)
+{
+	struct oci_mount *mount = &spec->mounts[spec->mounts_count++];
+
+	*mount = (struct oci_mount){ .destination = path, .type = type, .source = type };
+	set_options(mount, words);
 }
 
 /* Where QEMU and its libraries are.  A link of the host's is made again as one. */
@@ -71,25 +80,19 @@ static int set_mounts(struct vm_plan *plan, struct error *err)
 	spec->mounts_count = 0;
 	if (!spec->mounts)
 		return error_errno(err, ENOMEM, "cannot furnish the shell");
-	/* What QEMU, and servers of files, open by a path, is a descriptor's in /proc. */
-	if (plan->config.engine == VM_ENGINE_QEMU || plan->config.shares_count) {
-		spec->mounts[spec->mounts_count] = (struct oci_mount){ .destination = "/proc",
-								       .type = "proc",
-								       .source = "proc" };
-		set_options(&spec->mounts[spec->mounts_count++], words_proc);
-	}
-	if (plan->config.engine == VM_ENGINE_QEMU) {
+	if (plan->config.engine != VM_ENGINE_QEMU && plan->config.shares_count > 0) {
+		/* File servers open again, for reading and writing, what they hold by O_PATH (fs/fuse.h). */
+		add_file_system(spec, "/proc", "proc", words_own_proc);
+	} else if (plan->config.engine == VM_ENGINE_QEMU) {
+		/* QEMU opens a kernel by a path, which for a descriptor is one of /proc. */
+		add_file_system(spec, "/proc", "proc", words_proc);
 		for (size_t i = 0; i < sizeof(host) / sizeof(*host); i++)
 			add_host(spec, host[i]);
 		if (add_place_of(spec, plan->config.qemu) < 0)
 			return error_errno(err, ENOMEM, "cannot furnish the shell");
 	}
-	if (spec->process.terminal) {
-		spec->mounts[spec->mounts_count] = (struct oci_mount){ .destination = "/dev/pts",
-								       .type = "devpts",
-								       .source = "devpts" };
-		set_options(&spec->mounts[spec->mounts_count++], words_pts);
-	}
+	if (spec->process.terminal)
+		add_file_system(spec, "/dev/pts", "devpts", words_pts);
 	return 0;
 }
 

@@ -276,6 +276,15 @@ static int read_devices(struct oci_spec *spec, struct vm_settings *settings, str
 	return ret;
 }
 
+static int read_vsock(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	settings->vsock = oci_spec_annotation(spec, VM_ANNOTATION "vsock");
+	if (settings->vsock && *settings->vsock != '/')
+		return error_set(err, EINVAL, "the directory of sockets \"%s\" must be an absolute path",
+				 settings->vsock);
+	return 0;
+}
+
 static void read_kernel(const struct oci_spec *spec, struct vm_settings *settings)
 {
 	settings->kernels = oci_spec_annotation(spec, VM_ANNOTATION "kernels");
@@ -304,6 +313,8 @@ int vm_settings_read(struct oci_spec *spec, struct vm_settings *settings, struct
 		ret = read_vcpus(spec, vcpus, settings, err);
 	if (ret == 0)
 		ret = read_pins(spec, settings, err);
+	if (ret == 0)
+		ret = read_vsock(spec, settings, err);
 	if (ret == 0)
 		ret = read_image(spec, settings, err);
 	if (ret == 0)

@@ -13,6 +13,7 @@
  *     org.caisson.vm.machine        QEMU's -machine type, instead of our choice
  *     org.caisson.vm.hugepages      "2M" or "1G": guest memory in huge pages
  *     org.caisson.vm.vcpu-pin       host CPUs, one for each vCPU: "0-3" or "0,2"
+ *     org.caisson.vm.vsock          directory in which the guest's stream sockets are (virtio/vsock.h)
  *     org.caisson.vm.disk           further disks, one a line: PATH[,format=raw|qcow2][,ro][,backing=PATH]...
  *     org.caisson.vm.device         PCI devices of the host's, one a line: vfio:ADDRESS
  *     org.caisson.vm.image.backing  raw file on which vm.image, a qcow2, stands: what that says of it itself is not
@@ -60,6 +61,7 @@ struct vm_settings {
 	uint64_t hugepages;
 	int32_t pins[VM_VCPUS_MAX];
 	size_t pins_count;
+	const char *vsock;			    /* a directory; NULL: no virtio-vsock */
 	const char *snapshot;			    /* NULL: from the beginning */
 	const char *image, *image_format, *backing; /* NULL: made of the root directory; raw is complete */
 	struct vm_disk_setting disks[VM_DISKS_MAX - 1];

@@ -32,11 +32,11 @@ static const struct {
 	{ "ext4", "", PV | VM, true },
 	{ "virtio_net", "net", PV, false },
 	{ "e1000", "net", VM, false },
+	{ "vmw_vsock_virtio_transport", "vsock", PV, false },
 	{ "virtiofs", "share", PV, false },
 	{ "overlay", "late", PV | VM, false },
 	{ "virtio_rng", "late", PV, false },
 	{ "virtio_balloon", "late", PV, false },
-	{ "vmw_vsock_virtio_transport", "late", PV, false },
 };
 
 /* ---- .modinfo ---- */

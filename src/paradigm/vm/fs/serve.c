@@ -2,15 +2,18 @@
 #include "paradigm/vm/fs/serve.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "linux/capability.h"
 #include "linux/clone.h"
 
@@ -109,6 +112,7 @@ static int drop_privileges(pid_t parent, struct error *err)
 /* What the process is to do, as it was asked for. */
 struct job {
 	int directory, socket;
+	int words; /* where an error is said; closed when there is none any more */
 	bool read_only;
 	enum fs_protocol protocol;
 	int (*confine)(struct error *err);
@@ -117,21 +121,22 @@ struct job {
 
 static int serve(const struct job *job)
 {
-	const int keep[] = { job->directory, job->socket };
+	const int keep[] = { job->directory, job->socket, job->words };
 	struct error err = ERROR_INIT;
 	struct fuse_server *server = NULL;
 	int ret = drop_privileges(job->parent, &err);
 
 	if (ret == 0)
-		ret = fds_close_from(3, keep, 2);
+		ret = fds_close_from(3, keep, 3);
 	if (ret == 0)
 		ret = fuse_server_make(job->directory, job->read_only, &server, &err);
 	if (ret == 0 && job->confine)
 		ret = job->confine(&err);
 	if (ret < 0) {
-		dprintf(STDERR_FILENO, "caisson-vmm: file server: %s\n", err.text);
+		(void)file_write_all(job->words, err.text, strlen(err.text));
 		return ret;
 	}
+	close(job->words);
 	close(job->directory);
 	ret = job->protocol == FS_MESSAGES ? fs_serve_messages(server, job->socket)
 					   : fs_serve_vhost_user(server, job->socket);
@@ -139,28 +144,54 @@ static int serve(const struct job *job)
 	return ret;
 }
 
+/* What the new process says of itself: nothing, when it serves. */
+static int hear(int words, struct error *err)
+{
+	char text[sizeof(err->text)];
+	size_t size = 0;
+	ssize_t count;
+
+	do {
+		count = read(words, text + size, sizeof(text) - 1 - size);
+		size += count > 0 ? (size_t)count : 0;
+	} while (count > 0 || (count < 0 && errno == EINTR));
+	text[size] = '\0';
+	return size == 0 ? 0 : error_set(err, EIO, "the file server cannot start: %s", text);
+}
+
 int fs_start(int directory, bool read_only, enum fs_protocol protocol, int (*confine)(struct error *err), int *socket,
 	     pid_t *pid, struct error *err)
 {
 	struct job job = { .directory = directory, .read_only = read_only, .protocol = protocol, .confine = confine };
 	const int type = protocol == FS_MESSAGES ? SOCK_SEQPACKET : SOCK_STREAM, size = BUFFER;
-	cleanup_close int ours = -1, theirs = -1;
+	cleanup_close int ours = -1, theirs = -1, ear = -1, mouth = -1;
 	pid_t child;
-	int pair[2];
+	int pair[2], words[2], ret;
 
 	if (socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_errno(err, errno, "cannot make the file server's socket");
 	ours = pair[0];
 	theirs = pair[1];
+	if (pipe2(words, O_CLOEXEC) < 0)
+		return error_errno(err, errno, "cannot make the file server's pipe");
+	ear = words[0];
+	mouth = words[1];
 	for (int i = 0; i < 2 && protocol == FS_MESSAGES; i++) /* as far as the system lets it */
 		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	job.socket = theirs;
+	job.words = mouth;
 	job.parent = getpid();
 	child = fork();
 	if (child < 0)
 		return error_errno(err, errno, "cannot start the file server");
 	if (child == 0)
 		_exit(serve(&job) < 0);
+	close(take_fd(&mouth));
+	ret = hear(ear, err);
+	if (ret < 0) {
+		(void)waitpid(child, NULL, 0);
+		return ret;
+	}
 	*pid = child;
 	*socket = take_fd(&ours);
 	return 0;

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
 #include "linux/tun.h"
 #include "paradigm/vm/machine/layout.h"
 #include "paradigm/vm/machine/private.h"
@@ -133,17 +132,14 @@ static int add_share(struct machine *machine, const struct vm_share *share, stru
 /* The directory becomes the device's: the configuration keeps its own. */
 static int add_vsock(struct machine *machine, const struct vm_config *config, struct error *err)
 {
-	cleanup_close int directory = fcntl(config->vsock, F_DUPFD_CLOEXEC, 3);
+	int directory = fcntl(config->vsock, F_DUPFD_CLOEXEC, 3);
 	struct device *device;
 	int result;
 
 	if (directory < 0)
 		return error_errno(err, errno, "virtio-vsock");
 	result = virtio_vsock_make(config->cid, directory, &machine->memory, machine->loop, &device, err);
-	if (result < 0)
-		return result;
-	(void)take_fd(&directory);
-	return connect_device(machine, device, err);
+	return result < 0 ? result : connect_device(machine, device, err);
 }
 
 static int add_rng(struct machine *machine, struct error *err)
