@@ -17,6 +17,12 @@ static const struct words table[] = {
 	/* The boundary is the machine, which has one workload.  What that sets up for itself is its own. */
 	{ true, true, true, true, "mitigations=off" },
 	{ true, true, true, true, "cryptomgr.notests rcupdate.rcu_expedited=1 audit=0 random.trust_cpu=on" },
+	/*
+	 * A third of the instructions until user space: of each function that can be traced, whether it was a weak one
+	 * (which is looked at again when somebody lists them); values for the names of enumerations in the format
+	 * texts of events (of which readers then show the numbers).  Kernels that have no such initcalls ignore it.
+	 */
+	{ true, true, true, true, "initcall_blacklist=trace_eval_init,ftrace_check_for_weak_functions" },
 	/* Each UART that is not there is looked for. */
 	{ true, true, true, false, "8250.nr_uarts=1" },
 	{ true, true, false, true, "8250.nr_uarts=2" },
