@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # lab: v1 v2 apart
 #
-# unit - the project's unit tests in the lab: the same programs, on a kernel with all cgroup controllers; under v1 those
-# that have to do with cgroups.  Prints TAP.
+# unit - the project's unit tests in the lab: those programs that ask the kernel for more than files and memory, on a
+# kernel with all cgroup controllers; under v1 those that have to do with cgroups.  Prints TAP.
 set -u
+cgroups='bpf|cgroup|clone|runtime|shell'
+kernel='capability|criu|idmap|image_layer|kvm|mount|netdevice|network|overlay|process|procfs|resctrl|seccomp|session|tty'
+machines='confine|tun|virtio_net|vm_fs|vm_machine|vm_prepare'
 n=0
 for program in "$CAISSON_BUILD"/tests/unit/test_*; do
 	[ -f "$program" ] && [ -x "$program" ] || continue
 	name=${program##*/test_}
-	[ "$name" != systemd ] || continue # systemd.bats
-	# What knows nothing of cgroups is the same in both layouts.
-	[[ $LAB_CGROUP = v2 || $name =~ ^(bpf|cgroup|clone|runtime|shell)$ ]] || continue
+	[[ $name =~ ^($cgroups)$ || ($LAB_CGROUP = v2 && $name =~ ^($kernel|$machines)$) ]] || continue
 	output=$(CMOCKA_MESSAGE_OUTPUT=TAP timeout 200 "$program" 2>&1)
 	status=$?
 	before=$n
