@@ -89,6 +89,7 @@ static const struct {
 	{ ECONNRESET, "connection reset by peer" },
 	{ ETIMEDOUT, "connection timed out" },
 	{ EDQUOT, "disk quota exceeded" },
+	{ EUCLEAN, "structure needs cleaning" }, /* a file system is damaged */
 };
 
 const char *error_words(int code)

@@ -85,7 +85,7 @@ int vmm_receive(int socket, struct control_message *answer, struct str *text, st
 		count = recv(socket, bytes, room, 0);
 	while (count < 0 && errno == EINTR);
 	if (count < 0 && errno == EAGAIN)
-		return error_set(err, ETIMEDOUT, "the virtual machine's monitor does not answer");
+		return error_set(err, ETIMEDOUT, "the virtual machine does not answer");
 	if (count < 0 && errno != ECONNRESET)
 		return error_errno(err, errno, "cannot read the virtual machine's answer");
 	if (count < (ssize_t)sizeof(*answer))

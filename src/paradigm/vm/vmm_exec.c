@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -18,7 +20,10 @@
 #include "linux/tty.h"
 #include "paradigm/vm/vmm.h"
 
-enum { STATUS_KILLED = 137 };
+enum {
+	STATUS_KILLED = 137,
+	BEGIN_SECONDS = 120, /* a guest that has not begun it by then does not live any more: as at its boot */
+};
 
 struct stand_in {
 	int socket, signals;
@@ -128,11 +133,15 @@ int vmm_exec(const struct paradigm_exec *exec, pid_t *pid, struct error *err)
 	cleanup_close int socket = vmm_connect(exec->dir_fd, err);
 	struct control_message answer;
 	sigset_t all, before;
+	const struct timeval patience = { .tv_sec = BEGIN_SECONDS }, for_ever = { .tv_sec = 0 };
 	pid_t child;
 	int ret = socket < 0 ? socket : send_exec(socket, exec, err);
 
-	if (ret == 0)
+	if (ret == 0) {
+		(void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 		ret = vmm_receive(socket, &answer, NULL, err);
+		(void)setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &for_ever, sizeof(for_ever));
+	}
 	if (ret == 0 && answer.kind != CONTROL_STARTED)
 		ret = error_set(err, EPROTO, "the virtual machine's monitor gave an answer of kind %u", answer.kind);
 	if (ret < 0)
