@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -380,6 +381,197 @@ static void test_outside(void **state)
 	close_share(&share);
 }
 
+/* A directory beside the share, with a file that no guest may reach. */
+struct outside {
+	char dir[64], file[80];
+	struct stat before;
+};
+
+static void make_outside(struct outside *outside)
+{
+	int fd;
+
+	strcpy(outside->dir, "/tmp/outside.XXXXXX");
+	assert_non_null(mkdtemp(outside->dir));
+	(void)snprintf(outside->file, sizeof(outside->file), "%s/secret", outside->dir);
+	fd = open(outside->file, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "secret", 6), 6);
+	close(fd);
+	assert_int_equal(stat(outside->file, &outside->before), 0);
+}
+
+static void check_outside(const struct outside *outside)
+{
+	struct stat now;
+
+	assert_int_equal(stat(outside->file, &now), 0);
+	assert_int_equal(now.st_mode, outside->before.st_mode);
+	assert_int_equal(now.st_uid, outside->before.st_uid);
+	assert_int_equal(now.st_gid, outside->before.st_gid);
+	assert_int_equal(now.st_size, outside->before.st_size);
+}
+
+static void remove_outside(const struct outside *outside)
+{
+	check_outside(outside);
+	assert_int_equal(unlink(outside->file), 0);
+	assert_int_equal(rmdir(outside->dir), 0);
+}
+
+static int set_attributes(struct share *share, uint64_t node, uint32_t valid)
+{
+	const struct fuse_setattr_in in = { .valid = valid, .mode = 0777, .uid = getuid(), .gid = getgid() };
+	struct request request;
+
+	begin(&request, FUSE_SETATTR, node);
+	add(&request, &in, sizeof(in));
+	return ask(share, &request);
+}
+
+static int set_attribute(struct share *share, uint64_t node)
+{
+	struct request request;
+	const struct fuse_setxattr_in in = { .size = 1 };
+
+	begin(&request, FUSE_SETXATTR, node);
+	add(&request, &in, FUSE_COMPAT_SETXATTR_IN_SIZE);
+	add_text(&request, "user.caisson");
+	add(&request, "x", 1);
+	return ask(share, &request);
+}
+
+/* Whatever a link says, it is a text: nothing that can be asked for goes where it leads. */
+static void try_link(struct share *share, const struct outside *outside, const char *name)
+{
+	uint64_t node = look_up(share, 1, name), handle = 0;
+	const struct fuse_link_in link_in = { .oldnodeid = node };
+	struct request request;
+
+	assert_int_equal(open_file(share, FUSE_OPEN, node, O_RDWR, &handle), -ENXIO);
+	assert_int_equal(open_file(share, FUSE_OPENDIR, node, 0, &handle), -ENOTDIR);
+	assert_int_equal(make_file(share, 1, name, 0644, O_RDWR | O_TRUNC, &handle, &handle), -ENXIO);
+	assert_int_equal(make_file(share, node, "x", 0644, O_RDWR, &handle, &handle), -ENOTDIR);
+	assert_int_equal(ask_name(share, FUSE_LOOKUP, node, "secret"), -ENOTDIR);
+	assert_int_equal(ask_name(share, FUSE_UNLINK, node, "secret"), -ENOTDIR);
+	assert_int_equal(set_attributes(share, node, FATTR_MODE), -EOPNOTSUPP);
+	assert_int_equal(set_attributes(share, node, FATTR_SIZE), -ENXIO);
+	assert_int_equal(set_attributes(share, node, FATTR_UID | FATTR_GID), 0);
+	assert_int_equal(set_attributes(share, node, FATTR_ATIME | FATTR_MTIME), 0);
+	assert_int_equal(set_attribute(share, node), -EOPNOTSUPP);
+	begin(&request, FUSE_LINK, 1);
+	add(&request, &link_in, sizeof(link_in));
+	add_text(&request, "second");
+	assert_int_equal(ask(share, &request), 0);
+	assert_int_equal(stat_of(share, "second").st_mode & S_IFMT, S_IFLNK);
+	assert_int_equal(ask_name(share, FUSE_UNLINK, 1, "second"), 0);
+	check_outside(outside);
+}
+
+static void test_links(void **state)
+{
+	static struct share share;
+	const struct fuse_mknod_in device = { .mode = S_IFBLK | 0666, .rdev = 0x800 };
+	char target[128];
+	struct outside outside;
+	struct request request;
+
+	(void)state;
+	open_share(&share, false);
+	make_outside(&outside);
+	(void)snprintf(target, sizeof(target), "../%s/secret", strrchr(outside.dir, '/') + 1);
+	assert_int_equal(symlinkat(outside.file, share.fd, "absolute"), 0);
+	assert_int_equal(symlinkat(target, share.fd, "relative"), 0);
+	assert_int_equal(symlinkat(outside.dir, share.fd, "directory"), 0);
+	assert_int_equal(symlinkat("/proc/self/root", share.fd, "magic"), 0);
+	assert_int_equal(symlinkat("..", share.fd, "parent"), 0);
+	try_link(&share, &outside, "absolute");
+	try_link(&share, &outside, "relative");
+	try_link(&share, &outside, "directory");
+	try_link(&share, &outside, "magic");
+	try_link(&share, &outside, "parent");
+	/* A device would be the host's. */
+	begin(&request, FUSE_MKNOD, 1);
+	add(&request, &device, sizeof(device));
+	add_text(&request, "device");
+	assert_int_equal(ask(&share, &request), -EPERM);
+	remove_outside(&outside);
+	close_share(&share);
+}
+
+/* ---- races with somebody who writes into the directory on the host's side ---- */
+
+struct rival {
+	int share;
+	bool stop; /* atomic */
+};
+
+static void *swap_directory(void *argument)
+{
+	struct rival *rival = argument;
+
+	while (!__atomic_load_n(&rival->stop, __ATOMIC_SEQ_CST))
+		(void)renameat2(rival->share, "d", rival->share, "link", RENAME_EXCHANGE);
+	return NULL;
+}
+
+static void *swap_file(void *argument)
+{
+	struct rival *rival = argument;
+
+	while (!__atomic_load_n(&rival->stop, __ATOMIC_SEQ_CST))
+		(void)renameat2(rival->share, "f", rival->share, "hard link", RENAME_EXCHANGE);
+	return NULL;
+}
+
+static void test_races(void **state)
+{
+	static struct share share;
+	const struct fuse_mknod_in file = { .mode = S_IFREG | 0644 };
+	struct outside outside;
+	struct rival rival = { .stop = false };
+	struct request request;
+	pthread_t thread;
+
+	(void)state;
+	open_share(&share, false);
+	make_outside(&outside);
+	rival.share = share.fd;
+	assert_int_equal(mkdirat(share.fd, "d", 0755), 0);
+	assert_int_equal(symlinkat(outside.dir, share.fd, "link"), 0);
+	assert_int_equal(pthread_create(&thread, NULL, swap_directory, &rival), 0);
+	for (int i = 0; i < 1000; i++) {
+		uint64_t node = look_up(&share, 1, "d");
+		int ret = ask_name(&share, FUSE_LOOKUP, node, "secret");
+
+		assert_true(ret == -ENOENT || ret == -ENOTDIR);
+	}
+	__atomic_store_n(&rival.stop, true, __ATOMIC_SEQ_CST);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	/* What is made is given to the guest's user, and never anything else. */
+	rival.stop = false;
+	assert_int_equal(pthread_create(&thread, NULL, swap_file, &rival), 0);
+	for (int i = 0; i < 1000; i++) {
+		struct fuse_in_header header;
+
+		assert_int_equal(linkat(AT_FDCWD, outside.file, share.fd, "hard link", 0), 0);
+		begin(&request, FUSE_MKNOD, 1);
+		memcpy(&header, request.bytes, sizeof(header));
+		header.uid = header.gid = getuid() == 0 ? 12345 : getuid();
+		memcpy(request.bytes, &header, sizeof(header));
+		add(&request, &file, sizeof(file));
+		add_text(&request, "f");
+		(void)ask(&share, &request);
+		check_outside(&outside);
+		(void)unlinkat(share.fd, "f", 0);
+		(void)unlinkat(share.fd, "hard link", 0);
+	}
+	__atomic_store_n(&rival.stop, true, __ATOMIC_SEQ_CST);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	remove_outside(&outside);
+	close_share(&share);
+}
+
 static void test_listing(void **state)
 {
 	static struct share share;
@@ -634,10 +826,10 @@ static void test_end(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_files),	  cmocka_unit_test(test_set_user_id), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_outside),	  cmocka_unit_test(test_listing),     cmocka_unit_test(test_forget),
-		cmocka_unit_test(test_read_only), cmocka_unit_test(test_attributes),  cmocka_unit_test(test_device),
-		cmocka_unit_test(test_end),
+		cmocka_unit_test(test_files),	   cmocka_unit_test(test_set_user_id), cmocka_unit_test(test_names),
+		cmocka_unit_test(test_outside),	   cmocka_unit_test(test_links),       cmocka_unit_test(test_races),
+		cmocka_unit_test(test_listing),	   cmocka_unit_test(test_forget),      cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_attributes), cmocka_unit_test(test_device),      cmocka_unit_test(test_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

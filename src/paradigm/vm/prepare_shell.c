@@ -169,8 +169,8 @@ static void set_linux(struct vm_plan *plan)
 /* Who serves a directory to a guest stands for all of its users; without shares there is nothing to be allowed. */
 static uint64_t capabilities(const struct vm_plan *plan)
 {
-	static const char *const names[] = { "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
-					     "CAP_SETGID", "CAP_SETUID",       "CAP_MKNOD",  "CAP_SETFCAP" };
+	static const char *const names[] = { "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
+					     "CAP_SETFCAP" };
 	uint64_t set = 0;
 
 	for (size_t i = 0; plan->config.shares_count && i < sizeof(names) / sizeof(*names); i++)

@@ -5,7 +5,7 @@
  *
  * The guest's kernel is the client and checks permissions for its users; the
  * server acts for all of them, and with the capabilities that this takes
- * (CHOWN, DAC_OVERRIDE, FOWNER, FSETID, MKNOD, SETFCAP).  It reaches what is
+ * (CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETFCAP).  It reaches what is
  * beneath the directory and nothing else: names are single components, looked
  * up beneath a descriptor without following links, and everything that
  * the guest knows is a number for such a descriptor.  Every byte of a request is

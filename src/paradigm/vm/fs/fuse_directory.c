@@ -12,20 +12,23 @@
 
 enum { LISTING = 32768 /* bytes of directory entries that are read at once */ };
 
-/* What was made belongs to us, and is given to the guest's user; its group not in a directory that hands on its own. */
-static int give(struct fuse_call *call, const char *name)
+/*
+ * What was made belongs to us, and is given to the guest's user; its group not in a directory that hands on its own. By
+ * a descriptor, and only to what can be no other file: whoever shares the directory with the guest may have put another
+ * one in its place, a hard link to a file of root's for instance.
+ */
+static int give(struct fuse_call *call, int fd, mode_t type)
 {
-	int directory = fuse_fd(call);
-	struct stat parent;
 	gid_t gid = call->header.gid;
+	struct stat st, parent;
 
-	if (fstat(directory, &parent) < 0)
+	if (fstat(fd, &st) < 0 || fstat(fuse_fd(call), &parent) < 0)
 		return -errno;
+	if ((st.st_mode & S_IFMT) != type || (type != S_IFDIR && st.st_nlink > 1))
+		return -ESTALE;
 	if (parent.st_mode & S_ISGID)
 		gid = (gid_t)-1;
-	if (fchownat(directory, name, call->header.uid, gid, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	return 0;
+	return fchownat(fd, "", call->header.uid, gid, AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
 static int put_made(struct fuse_call *call, const char *name)
@@ -41,12 +44,13 @@ static int put_made(struct fuse_call *call, const char *name)
 	return ret;
 }
 
-static int finish(struct fuse_call *call, const char *name, int removal)
+static int finish(struct fuse_call *call, const char *name, mode_t type)
 {
-	int ret = give(call, name);
+	cleanup_close int fd = openat(fuse_fd(call), name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int ret = fd < 0 ? -errno : give(call, fd, type);
 
 	if (ret < 0) {
-		(void)unlinkat(fuse_fd(call), name, removal);
+		(void)unlinkat(fuse_fd(call), name, type == S_IFDIR ? AT_REMOVEDIR : 0);
 		return ret;
 	}
 	return put_made(call, name);
@@ -60,7 +64,7 @@ int fuse_do_symlink(struct fuse_call *call)
 		return -EINVAL;
 	if (symlinkat(target, fuse_fd(call), name) < 0)
 		return -errno;
-	return finish(call, name, 0);
+	return finish(call, name, S_IFLNK);
 }
 
 int fuse_do_mknod(struct fuse_call *call)
@@ -72,9 +76,12 @@ int fuse_do_mknod(struct fuse_call *call)
 	if (!bytes || !name)
 		return -EINVAL;
 	memcpy(&in, bytes, sizeof(in));
+	/* A device would be one of this kernel's, on the host's own disks. */
+	if ((S_ISCHR(in.mode) || S_ISBLK(in.mode)) && in.rdev != 0)
+		return -EPERM;
 	if (mknodat(fuse_fd(call), name, in.mode, in.rdev) < 0)
 		return -errno;
-	return finish(call, name, 0);
+	return finish(call, name, in.mode & S_IFMT ? in.mode & S_IFMT : S_IFREG);
 }
 
 int fuse_do_mkdir(struct fuse_call *call)
@@ -88,7 +95,7 @@ int fuse_do_mkdir(struct fuse_call *call)
 	memcpy(&in, bytes, sizeof(in));
 	if (mkdirat(fuse_fd(call), name, in.mode & 07777) < 0)
 		return -errno;
-	return finish(call, name, AT_REMOVEDIR);
+	return finish(call, name, S_IFDIR);
 }
 
 static int remove_name(struct fuse_call *call, int flags)
@@ -205,7 +212,7 @@ int fuse_do_create(struct fuse_call *call)
 		if (fd < 0 && (errno != EEXIST || (in.flags & O_EXCL)))
 			return -errno;
 		if (fd >= 0)
-			ret = give(call, name);
+			ret = give(call, fd, S_IFREG);
 		if (fd >= 0 && ret == 0 && (in.mode & (S_ISUID | S_ISGID)) && fchmod(fd, in.mode & 07777) < 0)
 			ret = -errno;
 		if (ret < 0) {

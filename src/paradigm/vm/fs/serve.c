@@ -70,8 +70,8 @@ int fs_serve_messages(struct fuse_server *server, int socket)
 
 static int keep_file_capabilities(struct error *err)
 {
-	static const char *const names[] = { "CAP_CHOWN",  "CAP_DAC_OVERRIDE", "CAP_FOWNER",
-					     "CAP_FSETID", "CAP_MKNOD",	       "CAP_SETFCAP" };
+	static const char *const names[] = { "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
+					     "CAP_SETFCAP" };
 	struct capability_sets sets = { .effective = 0 };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
