@@ -79,10 +79,19 @@ static void test_dispatch(void **state)
 	assert_true(bus_read(&bus, BUS_PORTS, 0x3fe, &data, 4));
 	assert_int_equal(high.size, 2);
 	assert_int_equal(data & 0xffffffff, 0xffff5a5a);
+	/* A string: one by one, each cut. */
+	memset(&data, 0, sizeof(data));
+	assert_true(bus_read_string(&bus, BUS_PORTS, 0x3ff, &data, 2, 3));
+	assert_true(data == 0xff5aff5aff5a && high.size == 1 && high.device.reads == 5);
+	assert_true(bus_write_string(&bus, BUS_PORTS, 0x3f9, &data, 2, 4));
+	assert_true(high.offset == 1 && high.size == 2 && high.device.writes == 4);
+	data = 0;
+	assert_false(bus_read_string(&bus, BUS_PORTS, 0x400, &data, 2, 3));
+	assert_true(data == 0xffffffffffff);
 	assert_true(bus_write(&bus, BUS_PORTS, 0x64, &data, 8));
 	assert_int_equal(low.size, 1);
 	assert_int_equal(low.device.writes, 1);
-	assert_int_equal(high.device.reads, 2);
+	assert_int_equal(high.device.reads, 5);
 	bus_free(&bus);
 }
 

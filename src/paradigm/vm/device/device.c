@@ -130,29 +130,32 @@ static unsigned cut(const struct bus_range *range, uint64_t offset, unsigned siz
 	return size > range->size - offset ? (unsigned)(range->size - offset) : size;
 }
 
-bool bus_read(struct bus *bus, enum bus_kind kind, uint64_t address, void *data, unsigned size)
+bool bus_read_string(struct bus *bus, enum bus_kind kind, uint64_t address, void *data, unsigned size, uint32_t count)
 {
 	struct bus_range range;
 	struct device *device;
+	uint8_t *at = data;
 	uint64_t offset;
 
-	memset(data, 0xff, size);
+	memset(data, 0xff, (size_t)size * count);
 	if (!look_up(bus, kind, address, &range))
 		return false;
 	device = range.device;
 	offset = address - range.base;
 	(void)pthread_mutex_lock(&device->lock);
-	device->reads++;
-	if (device->ops->read)
-		device->ops->read(device, range.range, offset, data, cut(&range, offset, size));
+	device->reads += count;
+	for (uint32_t i = 0; device->ops->read && i < count; i++, at += size)
+		device->ops->read(device, range.range, offset, at, cut(&range, offset, size));
 	(void)pthread_mutex_unlock(&device->lock);
 	return true;
 }
 
-bool bus_write(struct bus *bus, enum bus_kind kind, uint64_t address, const void *data, unsigned size)
+bool bus_write_string(struct bus *bus, enum bus_kind kind, uint64_t address, const void *data, unsigned size,
+		      uint32_t count)
 {
 	struct bus_range range;
 	struct device *device;
+	const uint8_t *at = data;
 	uint64_t offset;
 
 	if (!look_up(bus, kind, address, &range))
@@ -160,9 +163,19 @@ bool bus_write(struct bus *bus, enum bus_kind kind, uint64_t address, const void
 	device = range.device;
 	offset = address - range.base;
 	(void)pthread_mutex_lock(&device->lock);
-	device->writes++;
-	if (device->ops->write)
-		device->ops->write(device, range.range, offset, data, cut(&range, offset, size));
+	device->writes += count;
+	for (uint32_t i = 0; device->ops->write && i < count; i++, at += size)
+		device->ops->write(device, range.range, offset, at, cut(&range, offset, size));
 	(void)pthread_mutex_unlock(&device->lock);
 	return true;
+}
+
+bool bus_read(struct bus *bus, enum bus_kind kind, uint64_t address, void *data, unsigned size)
+{
+	return bus_read_string(bus, kind, address, data, size, 1);
+}
+
+bool bus_write(struct bus *bus, enum bus_kind kind, uint64_t address, const void *data, unsigned size)
+{
+	return bus_write_string(bus, kind, address, data, size, 1);
 }

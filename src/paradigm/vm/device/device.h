@@ -90,5 +90,9 @@ void bus_remove(struct bus *bus, enum bus_kind kind, const struct device *device
 /* An access that begins in a range and ends outside it is cut there; the rest reads as ones.  false: no device. */
 bool bus_read(struct bus *bus, enum bus_kind kind, uint64_t address, void *data, unsigned size);
 bool bus_write(struct bus *bus, enum bus_kind kind, uint64_t address, const void *data, unsigned size);
+/* The same count times at one address, as string instructions do: the bus and the device are locked once. */
+bool bus_read_string(struct bus *bus, enum bus_kind kind, uint64_t address, void *data, unsigned size, uint32_t count);
+bool bus_write_string(struct bus *bus, enum bus_kind kind, uint64_t address, const void *data, unsigned size,
+		      uint32_t count);
 
 #endif

@@ -32,12 +32,10 @@ static void handle_ports(struct machine_vcpu *vcpu)
 		return;
 	}
 	data = (uint8_t *)run + offset;
-	for (uint32_t i = 0; i < run->io.count; i++, data += run->io.size) {
-		if (run->io.direction == KVM_EXIT_IO_IN)
-			(void)bus_read(&vcpu->machine->bus, BUS_PORTS, run->io.port, data, run->io.size);
-		else
-			(void)bus_write(&vcpu->machine->bus, BUS_PORTS, run->io.port, data, run->io.size);
-	}
+	if (run->io.direction == KVM_EXIT_IO_IN)
+		(void)bus_read_string(&vcpu->machine->bus, BUS_PORTS, run->io.port, data, run->io.size, run->io.count);
+	else
+		(void)bus_write_string(&vcpu->machine->bus, BUS_PORTS, run->io.port, data, run->io.size, run->io.count);
 }
 
 static void handle_memory(struct machine_vcpu *vcpu)
