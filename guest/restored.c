@@ -49,7 +49,8 @@ static void add_entropy(const uint8_t *bytes, size_t count)
 
 void restored(const struct agent_frame *frame)
 {
-	set_clock(frame);
+	/* The workload runs already: each moment, it may draw a number that another machine of the snapshot draws. */
 	if (frame->size > CLOCK_SIZE)
 		add_entropy(frame->payload + CLOCK_SIZE, frame->size - CLOCK_SIZE);
+	set_clock(frame);
 }
