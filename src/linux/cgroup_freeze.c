@@ -1,17 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The freezers: cgroup-v1/freezer-subsystem.rst, and cgroup.freeze in cgroup-v2.rst. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/str.h"
 #include "linux/cgroup_private.h"
 
-enum { FREEZE_WAIT_US = 5000000, EVENTS_MAX = 256, NAPS_BEFORE_RETRY = 16 };
+enum {
+	FREEZE_WAIT_US = 5000000,
+	EVENTS_MAX = 256,
+	NAPS_BEFORE_RETRY = 16,
+	STAT_MAX = 4096,
+	KERNEL_THREAD = 0x00200000, /* PF_KTHREAD, proc(5) */
+};
 
 /* The hierarchy whose freezer is used, or -1.  v1's is preferred where there is one: tools look there. */
 static int freezer_of(const struct cgroup *cgroup)
@@ -47,7 +56,68 @@ static int v2_is_frozen(int events)
 	return frozen ? frozen[strlen("frozen ")] == '1' : -ENOENT;
 }
 
-static int v2_wait(int events, bool freeze)
+/* The state and the flags of a task; -1: it is gone. */
+static int read_task(const char *path, char *state, unsigned *flags)
+{
+	cleanup_free char *text = NULL;
+	const char *end;
+
+	if (file_read(AT_FDCWD, path, STAT_MAX, &text, NULL, NULL) < 0)
+		return -1;
+	end = strrchr(text, ')');
+	return end && sscanf(end + 1, " %c %*d %*d %*d %*d %*d %u", state, flags) == 2 ? 0 : -1;
+}
+
+/* Whether a thread of a process may still run, or is in the middle of something. */
+static bool is_busy(pid_t pid)
+{
+	char path[64], state;
+	unsigned flags;
+	bool busy = false;
+	DIR *dir;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	for (const struct dirent *entry; dir && !busy && (entry = readdir(dir));) {
+		int thread = (int)strtol(entry->d_name, NULL, 10);
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, thread);
+		busy = thread > 0 && read_task(path, &state, &flags) == 0 && (state == 'R' || state == 'D');
+	}
+	if (dir)
+		closedir(dir);
+	return busy;
+}
+
+/*
+ * KVM before Linux 6.14, and vhost before 6.4, put kernel threads into their user's cgroup. Those never freeze, and the
+ * kernel does not say "frozen" before they have. Then what counts is that all others sleep: cgroup.freeze has woken
+ * each of them, and none comes back from there but into the freezer.
+ */
+static bool v2_only_kernel_runs(const struct cgroup *cgroup)
+{
+	cleanup_free pid_t *pids = NULL;
+	bool kernel = false, busy = false;
+	size_t count = 0;
+
+	if (cgroup_procs(cgroup, &pids, &count, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < count && !busy; i++) {
+		char path[32], state;
+		unsigned flags;
+
+		(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pids[i]);
+		if (read_task(path, &state, &flags) < 0)
+			continue;
+		if (flags & KERNEL_THREAD)
+			kernel = true;
+		else
+			busy = is_busy(pids[i]);
+	}
+	return kernel && !busy;
+}
+
+static int v2_wait_frozen(const struct cgroup *cgroup, int events)
 {
 	struct pollfd poller = { .fd = events, .events = POLLPRI };
 	int frozen;
@@ -55,9 +125,11 @@ static int v2_wait(int events, bool freeze)
 	/* The file is notified of each change, so that one long poll is enough; the bound is for a task that hangs. */
 	for (int tries = 0; tries < FREEZE_WAIT_US / 100000; tries++) {
 		frozen = v2_is_frozen(events);
-		if (frozen < 0 || frozen == freeze)
+		if (frozen != 0)
 			return frozen < 0 ? frozen : 0;
-		if (poll(&poller, 1, 100) < 0 && errno != EINTR)
+		if (tries > 0 && v2_only_kernel_runs(cgroup))
+			return 0;
+		if (poll(&poller, 1, tries < 10 ? 10 : 100) < 0 && errno != EINTR)
 			return -errno;
 	}
 	return -ETIMEDOUT;
@@ -74,7 +146,7 @@ static int v2_freeze(const struct cgroup *cgroup, size_t v2, bool freeze, struct
 	if (ret < 0)
 		return ret;
 	/* Thawed is thawed: unless a cgroup above is frozen, which this one cannot wait for. */
-	ret = freeze ? v2_wait(events, true) : 0;
+	ret = freeze ? v2_wait_frozen(cgroup, events) : 0;
 	if (ret < 0) {
 		(void)cgroup_file_write(cgroup, v2, "cgroup.freeze", "0", NULL);
 		return error_errno(err, -ret, "cannot freeze cgroup %s", cgroup->path);
