@@ -268,6 +268,44 @@ static void test_ends(void **state)
 	close_guest(&guest);
 }
 
+/* A string, four bytes at once, two of one; an address that is not aligned, and one on two pages. */
+static void test_odd_accesses(void **state)
+{
+	static const uint8_t code[] = {
+		0xbe, 0x36, 0x00, 0x10, 0x00,	    /* mov $text, %esi */
+		0xb9, 0x03, 0x00, 0x00, 0x00,	    /* mov $3, %ecx */
+		0x66, 0xba, 0xf8, 0x03,		    /* mov $0x3f8, %dx */
+		0xf3, 0x6e,			    /* rep outsb */
+		0xb8, 0x21, 0x00, 0x00, 0x00, 0xef, /* mov $'!', %eax; out %eax, %dx */
+		0x66, 0xed,			    /* in %dx, %ax */
+		0xa1, 0x01, 0x00, 0x00, 0xc0,	    /* mov 0xc0000001, %eax */
+		0x66, 0xa3, 0xff, 0x0f, 0x00, 0xc0, /* mov %ax, 0xc0000fff */
+		0xb0, 0x2a, 0xe6, 0xf4,		    /* out 0x2a to the debug-exit port */
+		0xf4, 0xeb, 0xfd, 'o',	'd',  'd',
+	};
+	struct arena arena = { .head = NULL };
+	struct str text = STR_INIT;
+	const struct json_value *root;
+	struct guest guest;
+	struct error err = ERROR_INIT;
+	unsigned status = 0;
+
+	(void)state;
+	OPEN(&guest, code);
+	assert_int_equal(wait_for_end(&guest, &status), MACHINE_EXIT);
+	assert_int_equal(status, 0x2a);
+	assert_int_equal(hear(&guest), 'o');
+	assert_int_equal(hear(&guest), 'd');
+	assert_int_equal(hear(&guest), 'd');
+	machine_counters(guest.machine, &text);
+	if (json_parse(text.text, text.length, &arena, &root, &err) < 0)
+		fail_msg("%s: %s", err.text, text.text);
+	assert_true(json_find(json_find(root, "unknown"), "memory")->magnitude >= 2);
+	arena_free(&arena);
+	str_free(&text);
+	close_guest(&guest);
+}
+
 static const uint8_t idle[] = { 0xf4, 0xeb, 0xfd };
 static const uint8_t busy[] = { 0xeb, 0xfe };
 
@@ -431,6 +469,61 @@ static void test_smp(void **state)
 	close_guest(&guest);
 }
 
+/* Whatever they are doing, being started or waiting for it, all stand still and go on. */
+static void test_smp_pause(void **state)
+{
+	struct guest guest;
+	struct error err = ERROR_INIT;
+	unsigned status = 0;
+
+	(void)state;
+	prepare_guest(&guest, many_vcpus, sizeof(many_vcpus));
+	guest.config.vcpus = 4;
+	make_machine(&guest);
+	start(&guest);
+	for (int i = 0; i < 100 && machine_pause(guest.machine, &err) == 0; i++)
+		assert_int_equal(machine_resume(guest.machine, &err), 0);
+	assert_int_equal(wait_for_end(&guest, &status), MACHINE_EXIT);
+	assert_int_equal(status, 3);
+	close_guest(&guest);
+}
+
+/* One runs, the other was never started. */
+static void test_smp_snapshot(void **unused)
+{
+	cleanup_close int state = memfd_create("state", MFD_CLOEXEC), memory = memfd_create("memory", MFD_CLOEXEC);
+	cleanup_close int again = memfd_create("again", MFD_CLOEXEC), again_memory = memfd_create("m", MFD_CLOEXEC);
+	struct guest guest;
+	struct error err = ERROR_INIT;
+
+	(void)unused;
+	prepare_guest(&guest, echo, sizeof(echo));
+	guest.config.vcpus = 2;
+	make_machine(&guest);
+	start(&guest);
+	assert_int_equal(machine_console_input(guest.machine, "a", 1), 1);
+	assert_int_equal(hear(&guest), 'b');
+	assert_int_equal(machine_pause(guest.machine, &err), 0);
+	if (machine_save(guest.machine, state, memory, &err) < 0)
+		fail_msg("%s", err.text);
+	close_guest(&guest);
+
+	prepare_guest(&guest, idle, sizeof(idle));
+	guest.config.vcpus = 2;
+	guest.config.snapshot = state;
+	guest.config.snapshot_memory = memory;
+	make_machine(&guest);
+	/* What was not let go saves as what it was made of. */
+	if (machine_save(guest.machine, again, again_memory, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(lseek(again, 0, SEEK_END), lseek(state, 0, SEEK_END));
+	start(&guest);
+	assert_int_equal(machine_console_input(guest.machine, "yq", 2), 2);
+	assert_int_equal(hear(&guest), 'z');
+	assert_int_equal(wait_for_end(&guest, NULL), MACHINE_EXIT);
+	close_guest(&guest);
+}
+
 static void test_snapshot(void **unused)
 {
 	cleanup_close int state = memfd_create("state", MFD_CLOEXEC), memory = memfd_create("memory", MFD_CLOEXEC);
@@ -543,10 +636,13 @@ static void test_bad_config(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exit),	   cmocka_unit_test(test_serial),   cmocka_unit_test(test_room),
-		cmocka_unit_test(test_ends),	   cmocka_unit_test(test_stop),	    cmocka_unit_test(test_pause),
-		cmocka_unit_test(test_smp),	   cmocka_unit_test(test_snapshot), cmocka_unit_test(test_counters),
-		cmocka_unit_test(test_bad_config),
+		cmocka_unit_test(test_exit),	     cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_room),	     cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_stop),	     cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_smp),	     cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_counters),     cmocka_unit_test(test_bad_config),
+		cmocka_unit_test(test_odd_accesses), cmocka_unit_test(test_smp_pause),
+		cmocka_unit_test(test_smp_snapshot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
