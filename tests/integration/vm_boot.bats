@@ -42,6 +42,6 @@ boot()
 	run -125 boot --kernel "$TINY" --timeout 3
 	[[ "$output" == *"use timeout(1)"* ]]
 	run -125 boot --kernel "$TINY" --disk "$EMPTY"
-	[[ "$output" == *"without --disk"* ]]
+	[[ "$output" == *"without --device, --disk"* ]]
 	run -125 boot --kernel "$TINY" --hugepages 2M
 }

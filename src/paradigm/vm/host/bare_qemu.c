@@ -63,9 +63,11 @@ int bare_become_qemu(const struct vm_config *config, struct error *err)
 
 	if (config->boot_seconds || config->counters >= 0)
 		return error_set(err, ENOTSUP, "QEMU has no --timeout and no --counters; use timeout(1)");
-	if (config->disks_count || config->nets_count || config->hugepages)
-		return error_set(err, ENOTSUP,
-				 "with QEMU a kernel is run without --disk, --tap and --hugepages; call it by itself");
+	if (config->devices_count || config->disks_count || config->nets_count || config->hugepages)
+		return error_set(
+			err, ENOTSUP,
+			"with QEMU a kernel is run without --device, --disk, --tap and --hugepages; call it by "
+			"itself");
 	while (arguments[count])
 		count++;
 	arguments[6] = machine_for(config);
