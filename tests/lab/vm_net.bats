@@ -33,6 +33,7 @@ guest_init() {
 		i=0; while [ ! -e /sys/class/net/eth0 ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done
 		ip addr add 10.77.0.2/24 dev eth0; ip link set eth0 up
 		echo "mac $(cat /sys/class/net/eth0/address)"
+		echo "queues $(ls /sys/class/net/eth0/queues | xargs)"
 		i=0; until ping -c 1 -W 1 10.77.0.1 >/dev/null 2>&1 || [ $i = 30 ]; do i=$((i+1)); done
 		ping -c 3 -W 5 10.77.0.1 | grep received
 		echo "fetched $(wget -q -O - http://10.77.0.1:8080/big | sha256sum)"
@@ -63,7 +64,8 @@ image() { # NAME MODULE...: an initramfs
 beside_guest() {
 	local i
 	ip link set lo up
-	ip tuntap add dev tap0 mode tap vnet_hdr || return 1
+	# shellcheck disable=SC2086 # words
+	ip tuntap add dev tap0 mode tap vnet_hdr $TAP || return 1
 	ip link set tap0 up && ip addr add 10.77.0.1/24 dev tap0 || return 1
 	busybox httpd -f -p 10.77.0.1:8080 -h "$WWW" >"$BATS_TEST_TMPDIR/httpd" 2>&1 3>&- &
 	server=$!
@@ -90,7 +92,7 @@ try() { # ARGUMENTS of caisson vm boot
 	export -f beside_guest
 	EMPTY=$BATS_TEST_TMPDIR/empty
 	: >"$EMPTY"
-	export EMPTY BATS_TEST_TMPDIR
+	export EMPTY BATS_TEST_TMPDIR TAP=${TAP:-}
 	rm -f "$WWW/done"
 	run unshare -n bash -c 'beside_guest "$@" | tr -d "\r"' beside_guest "$@"
 	echo "$output"
@@ -103,12 +105,14 @@ try() { # ARGUMENTS of caisson vm boot
 	[[ $output == *"status 0"* ]]
 }
 
-@test "virtio-net carries bytes both ways" {
-	try --kernel "$CLOUD" --initrd "$IMAGES/pv" --tap tap0,mac=02:00:00:00:00:42
+@test "virtio-net carries bytes both ways, by a pair of queues for each vCPU" {
+	TAP=multi_queue try --kernel "$CLOUD" --initrd "$IMAGES/pv" --vcpus 2 --tap tap0,mac=02:00:00:00:00:42,queues=2
+	[[ $output == *"queues rx-0 rx-1 tx-0 tx-1"* ]]
 }
 
-@test "virtio-net by vhost-net carries bytes both ways" {
-	try --kernel "$CLOUD" --initrd "$IMAGES/pv" --tap tap0,mac=02:00:00:00:00:42,vhost
+@test "virtio-net by vhost-net carries bytes both ways, by a pair of queues for each vCPU" {
+	TAP=multi_queue try --kernel "$CLOUD" --initrd "$IMAGES/pv" --vcpus 2 --tap tap0,mac=02:00:00:00:00:42,queues=2,vhost
+	[[ $output == *"queues rx-0 rx-1 tx-0 tx-1"* ]]
 	[[ $output =~ vhost\ [1-9] ]]
 }
 

@@ -39,7 +39,7 @@ static void test_round_trip(void **state)
 		}
 		config.disks[i].read_only = i % 2;
 	}
-	config.nets[0] = (struct vm_net){ .tap = 90, .vhost = -1, .mac = "02:00:00:00:00:01" };
+	config.nets[0] = (struct vm_net){ .taps = { 90, 93 }, .taps_count = 2, .mac = "02:00:00:00:00:01" };
 	config.nets_count = 1;
 	config.shares[0] = (struct vm_share){ .fd = 91, .tag = "share0", .read_only = true, .mount = 5, .path = "a/b" };
 	config.shares_count = 1;
@@ -52,7 +52,8 @@ static void test_round_trip(void **state)
 	assert_string_equal(again.command_line, config.command_line);
 	assert_null(again.qemu);
 	assert_int_equal(again.disks[7].chain[6].fd, 76);
-	assert_int_equal(again.nets[0].vhost, -1);
+	assert_int_equal(again.nets[0].taps[1], 93);
+	assert_int_equal(again.nets[0].vhosts_count, 0);
 	assert_string_equal(again.shares[0].path, "a/b");
 	assert_int_equal(again.files[0].mount, 4000000000U);
 	vm_config_write(&again, &second);

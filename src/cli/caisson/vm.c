@@ -48,7 +48,7 @@ static const struct cli_option boot_options[] = {
 	OPT_STRING("machine", 0, "type", struct boot_flags, machine, "Machine type of QEMU"),
 	OPT_SIZE("memory", 'm', "bytes", struct boot_flags, memory, "Memory of the machine (default 512m)"),
 	OPT_LIST("tap", 0, "list", struct boot_flags, nets,
-		 "Give the machine a network card on a tap device (NAME[,mac=ADDRESS][,vhost])"),
+		 "Give the machine a network card on a tap device (NAME[,mac=ADDRESS][,queues=N][,vhost])"),
 	OPT_INT("timeout", 0, "seconds", struct boot_flags, timeout, "Switch the machine off after that time"),
 	OPT_INT("vcpus", 0, "int", struct boot_flags, vcpus, "Virtual CPUs (default 1)"),
 	{ .name = NULL },
@@ -115,38 +115,54 @@ static int open_disk(char *text, struct vm_disk *disk, struct error *err)
 	return 0;
 }
 
-/* NAME[,mac=ADDRESS][,vhost] */
+/* The tap's queues, and /dev/vhost-net for each of them if that is wanted; without O_CLOEXEC. */
+static int open_queues(const struct tap_options *options, bool vhost, struct vm_net *net, struct error *err)
+{
+	struct tap tap;
+	int ret = tap_open(options, &tap, err);
+
+	if (ret < 0)
+		return ret;
+	for (; net->taps_count < tap.queues; net->taps_count++) {
+		net->taps[net->taps_count] = tap.fds[net->taps_count];
+		(void)fcntl(tap.fds[net->taps_count], F_SETFD, 0);
+	}
+	for (; vhost && net->vhosts_count < net->taps_count; net->vhosts_count++) {
+		int fd = open_file("/dev/vhost-net", O_RDWR, "kernel's network card", err);
+
+		if (fd < 0)
+			return fd;
+		net->vhosts[net->vhosts_count] = fd;
+	}
+	return 0;
+}
+
+/* NAME[,mac=ADDRESS][,queues=N][,vhost] */
 static int open_net(char *text, unsigned number, struct vm_net *net, struct error *err)
 {
 	static char macs[VM_NETS_MAX][18];
-	struct tap tap;
 	struct tap_options options = { .name = strsep(&text, ",") };
+	uint64_t queues = 1;
 	bool vhost = false;
-	int ret;
 
 	(void)snprintf(macs[number], sizeof(macs[number]), "02:00:00:00:00:%02x", number + 1);
-	*net = (struct vm_net){ .tap = -1, .vhost = -1, .mac = macs[number] };
+	*net = (struct vm_net){ .mac = macs[number] };
 	for (const char *word; (word = strsep(&text, ","));) {
 		if (str_starts(word, "mac="))
 			net->mac = word + strlen("mac=");
 		else if (strcmp(word, "vhost") == 0)
 			vhost = true;
+		else if (str_starts(word, "queues=") && str_to_u64(word + strlen("queues="), &queues) == 0 &&
+			 queues >= 1 && queues <= VM_QUEUES_MAX)
+			continue;
 		else
 			return error_set(err, EINVAL,
-					 "unknown option \"%s\" of tap %s; known are mac=ADDRESS and vhost", word,
-					 options.name);
+					 "unknown option \"%s\" of tap %s; known are mac=ADDRESS, queues=N (1 to %d) "
+					 "and vhost",
+					 word, options.name, VM_QUEUES_MAX);
 	}
-	if (vhost) {
-		net->vhost = open_file("/dev/vhost-net", O_RDWR, "kernel's network card", err);
-		if (net->vhost < 0)
-			return net->vhost;
-	}
-	ret = tap_open(&options, &tap, err);
-	if (ret < 0)
-		return ret;
-	net->tap = tap.fds[0];
-	(void)fcntl(net->tap, F_SETFD, 0);
-	return 0;
+	options.queues = (unsigned)queues;
+	return open_queues(&options, vhost, net, err);
 }
 
 /* vfio:ADDRESS.  What such a device reaches is locked: all of the guest's memory. */

@@ -75,9 +75,27 @@ static const struct field disk_fields[] = {
 	FIELD(struct vm_disk, read_only, TYPE_BOOL),
 	END,
 };
+static const struct field number_fields[] = {
+	/* a list of numbers: its items have no names */
+	{ NULL, 0, TYPE_I32, NULL },
+};
+static const struct list taps = {
+	.count_offset = offsetof(struct vm_net, taps_count) - offsetof(struct vm_net, taps),
+	.item_size = sizeof(int32_t),
+	.max = VM_QUEUES_MAX,
+	.empty = &(const int32_t){ -1 },
+	.fields = number_fields,
+};
+static const struct list vhosts = {
+	.count_offset = offsetof(struct vm_net, vhosts_count) - offsetof(struct vm_net, vhosts),
+	.item_size = sizeof(int32_t),
+	.max = VM_QUEUES_MAX,
+	.empty = &(const int32_t){ -1 },
+	.fields = number_fields,
+};
 static const struct field net_fields[] = {
-	FIELD(struct vm_net, tap, TYPE_FD),
-	FIELD(struct vm_net, vhost, TYPE_FD),
+	FIELD_HOW(struct vm_net, taps, TYPE_LIST, &taps),
+	FIELD_HOW(struct vm_net, vhosts, TYPE_LIST, &vhosts),
 	FIELD(struct vm_net, mac, TYPE_TEXT),
 	END,
 };
@@ -96,10 +114,6 @@ static const struct field file_fields[] = {
 	FIELD(struct vm_file, mount, TYPE_U32),
 	END,
 };
-static const struct field pin_fields[] = {
-	/* a list of numbers: its items have no names */
-	{ NULL, 0, TYPE_I32, NULL },
-};
 
 /* Where a list's count is, seen from its array. */
 #define COUNT_AFTER(array) (offsetof(struct vm_config, array##_count) - offsetof(struct vm_config, array))
@@ -108,9 +122,9 @@ static const struct field pin_fields[] = {
 		COUNT_AFTER(array), sizeof(((struct vm_config *)0)->array[0]), max_items, empty_item, item_fields \
 	}
 
-static const struct list pins = LIST(pins, VM_VCPUS_MAX, &(const int32_t){ 0 }, pin_fields);
+static const struct list pins = LIST(pins, VM_VCPUS_MAX, &(const int32_t){ 0 }, number_fields);
 static const struct list disks = LIST(disks, VM_DISKS_MAX, &(const struct vm_disk){ .chain_count = 0 }, disk_fields);
-static const struct list nets = LIST(nets, VM_NETS_MAX, (&(const struct vm_net){ .tap = -1, .vhost = -1 }), net_fields);
+static const struct list nets = LIST(nets, VM_NETS_MAX, &(const struct vm_net){ .taps_count = 0 }, net_fields);
 static const struct list devices = LIST(devices, VM_DEVICES_MAX, &(const struct vm_device){ .fd = -1 }, device_fields);
 static const struct list shares = LIST(shares, VM_SHARES_MAX, (&(const struct vm_share){ .fd = -1, .server = -1 }),
 				       share_fields);
@@ -355,6 +369,12 @@ static int check(const struct vm_config *config, struct error *err)
 				return error_set(err, EINVAL,
 						 "disks: [%zu]: chain: [%zu]: format: must be raw or qcow2", i, k);
 		}
+	}
+	for (size_t i = 0; i < config->nets_count; i++) {
+		const struct vm_net *net = &config->nets[i];
+
+		if (net->taps_count == 0 || (net->vhosts_count > 0 && net->vhosts_count != net->taps_count))
+			return error_set(err, EINVAL, "nets: [%zu]: taps are required, and vhosts for none or all", i);
 	}
 	for (size_t i = 0; i < config->devices_count; i++) {
 		if (config->devices[i].fd < 0 || config->container < 0)

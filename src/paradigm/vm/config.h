@@ -26,6 +26,7 @@ enum vm_kind { VM_KIND_PV, VM_KIND_VM };
 enum {
 	VM_DISKS_MAX = 8,
 	VM_NETS_MAX = 8,
+	VM_QUEUES_MAX = 8, /* of a network card */
 	VM_DEVICES_MAX = 8,
 	VM_SHARES_MAX = 32,
 	VM_FILES_MAX = 64,
@@ -44,8 +45,10 @@ struct vm_disk {
 };
 
 struct vm_net {
-	int tap;	 /* of a tap with IFF_NO_PI | IFF_VNET_HDR; its queue's descriptor */
-	int vhost;	 /* /dev/vhost-net, or -1 */
+	int32_t taps[VM_QUEUES_MAX]; /* of a tap with IFF_NO_PI | IFF_VNET_HDR; its queues' descriptors */
+	size_t taps_count;
+	int32_t vhosts[VM_QUEUES_MAX]; /* /dev/vhost-net for each of them, or none at all */
+	size_t vhosts_count;
 	const char *mac; /* "02:..." */
 };
 

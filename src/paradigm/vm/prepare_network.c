@@ -32,25 +32,68 @@ static int refuse_host(struct error *err)
 			 "a virtual machine cannot share the host's network stack; use none or container:NAME");
 }
 
-/* The interface's wire becomes the tap's. */
-static int connect_tap(const struct network_interface *interface, int *fd, struct error *err)
+static bool is_ours_to_serve(const struct vm_config *config)
 {
-	struct tap tap;
-	int ret = tap_open(&(struct tap_options){ .name = NULL }, &tap, err), index;
+	return config->engine == VM_ENGINE_KVM && config->kind == VM_KIND_PV;
+}
+
+/* One for each vCPU, where the guest can make use of them; the e1000 has one, and QEMU, which translates all vCPUs, is
+ * given one. */
+static unsigned queues(const struct vm_config *config)
+{
+	unsigned most = is_ours_to_serve(config) ? VM_QUEUES_MAX : 1;
+
+	return config->vcpus < most ? config->vcpus : most;
+}
+
+/* The interface's wire becomes the tap's. */
+static int connect_tap(const struct network_interface *interface, unsigned count, struct tap *tap, struct error *err)
+{
+	int ret = tap_open(&(struct tap_options){ .name = NULL, .queues = count }, tap, err), index;
 
 	if (ret < 0)
 		return ret;
-	index = (int)if_nametoindex(tap.name);
+	index = (int)if_nametoindex(tap->name);
 	ret = redirect_prepare_tap(index, interface->mtu, err);
 	if (ret == 0)
 		ret = redirect_make(index, interface->index, err);
 	if (ret == 0)
 		ret = redirect_make(interface->index, index, err);
 	if (ret < 0)
-		tap_close(&tap);
-	else
-		*fd = tap.fds[0];
+		tap_close(tap);
 	return ret;
+}
+
+/* The setup takes all descriptors, or closes them. */
+static int keep_queues(struct vm_plan *plan, const struct tap *tap, struct vm_net *net, struct error *err)
+{
+	int ret = 0;
+
+	for (unsigned i = 0; i < tap->queues; i++) {
+		int fd = vm_keep(plan, tap->fds[i], ret < 0 ? NULL : err);
+
+		net->taps[net->taps_count++] = fd;
+		ret = fd < 0 && ret == 0 ? fd : ret;
+	}
+	return ret;
+}
+
+/* The kernel's own way between guest and tap, where it has one: once for each queue, and for all of them or none. */
+static int add_vhosts(struct vm_plan *plan, struct vm_net *net, struct error *err)
+{
+	for (size_t i = 0; is_ours_to_serve(&plan->config) && i < net->taps_count; i++) {
+		int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+
+		if (fd < 0) {
+			net->vhosts_count = 0;
+			return 0;
+		}
+		fd = vm_keep(plan, fd, err);
+		if (fd < 0)
+			return fd;
+		net->vhosts[net->vhosts_count++] = fd;
+	}
+	return 0;
 }
 
 static int add_card(struct vm_plan *plan, const struct network_interface *interface, struct error *err)
@@ -58,16 +101,20 @@ static int add_card(struct vm_plan *plan, const struct network_interface *interf
 	struct vm_config *config = &plan->config;
 	struct vm_net *net = &config->nets[config->nets_count];
 	char mac[NETWORK_MAC_TEXT];
-	int tap = -1, ret = connect_tap(interface, &tap, err);
+	struct tap tap;
+	int ret = connect_tap(interface, queues(config), &tap, err);
 
 	if (ret < 0)
 		return error_wrap(err, "network interface %s", interface->name), ret;
 	config->nets_count++;
-	*net = (struct vm_net){ .tap = vm_keep(plan, tap, err), .vhost = -1 };
+	*net = (struct vm_net){ .taps_count = 0 };
+	ret = keep_queues(plan, &tap, net, err);
+	if (ret == 0)
+		ret = add_vhosts(plan, net, err);
 	network_mac_write(interface->mac, mac);
 	net->mac = arena_strdup(&plan->spec->arena, mac);
-	if (net->tap < 0)
-		return net->tap;
+	if (ret < 0)
+		return ret;
 	return net->mac ? 0 : error_errno(err, ENOMEM, "cannot describe the network");
 }
 

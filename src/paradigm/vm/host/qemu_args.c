@@ -215,8 +215,8 @@ static void add_nets(struct qemu_args *args, const struct vm_config *config, con
 		const struct vm_net *net = &config->nets[i];
 
 		add_text(args, "-netdev");
-		add(args, "tap,id=net%zu,fd=%d", i, net->tap);
-		pass_fd(args, net->tap);
+		add(args, "tap,id=net%zu,fd=%d", i, net->taps[0]);
+		pass_fd(args, net->taps[0]);
 		add_text(args, "-device");
 		if (config->kind == VM_KIND_PV)
 			add(args, "virtio-net-%s,netdev=net%zu%s%s", board->bus, i, net->mac ? ",mac=" : "",

@@ -13,13 +13,13 @@
 static int add_card(struct machine *machine, struct pci_host *pci, const struct vm_net *net, struct error *err)
 {
 	struct e1000_options options = {
-		.tap = net->tap, .pci = pci, .memory = &machine->memory, .loop = &machine->io.loop
+		.tap = net->taps[0], .pci = pci, .memory = &machine->memory, .loop = &machine->io.loop
 	};
 	struct device *device;
 	int result = machine_mac(net->mac, options.mac, err);
 
 	if (result == 0)
-		result = tap_adopt(net->tap, NULL, err);
+		result = tap_adopt(net->taps[0], NULL, err);
 	if (result == 0)
 		result = e1000_make(&options, &device, err);
 	return result < 0 ? result : machine_own(machine, device, err);

@@ -81,15 +81,19 @@ int machine_mac(const char *text, uint8_t mac[static 6], struct error *err)
 
 static int add_net(struct machine *machine, const struct vm_net *net, struct error *err)
 {
-	struct virtio_net_options options = { .pairs = 1, .taps = { net->tap }, .vhosts = { net->vhost } };
+	struct virtio_net_options options = { .pairs = (unsigned)net->taps_count };
 	struct device *device;
 	int result = machine_mac(net->mac, options.mac, err);
 
-	if (result == 0)
-		result = tap_adopt(net->tap, NULL, err);
+	for (size_t i = 0; result == 0 && i < net->taps_count; i++) {
+		options.taps[i] = net->taps[i];
+		options.vhosts[i] = i < net->vhosts_count ? net->vhosts[i] : -1;
+		result = tap_adopt(net->taps[i], NULL, err);
+	}
 	if (result < 0)
 		return result;
-	options.offload = virtio_net_offload(net->tap);
+	/* A property of the tap, not of its queues. */
+	options.offload = virtio_net_offload(net->taps[0]);
 	result = virtio_net_make(&options, &machine->memory, &machine->io.loop, &device, err);
 	return result < 0 ? result : connect_device(machine, device, err);
 }
