@@ -10,6 +10,7 @@
 
 #include "base/str.h"
 #include "paradigm/vm/device/cmos.h"
+#include "paradigm/vm/device/fw_cfg.h"
 #include "paradigm/vm/device/power.h"
 #include "paradigm/vm/machine/layout.h"
 #include "paradigm/vm/machine/state.h"
@@ -120,6 +121,40 @@ static void test_i8042(void **state)
 	controller->ops->free(controller);
 }
 
+static uint64_t fw_item(struct device *config, uint16_t item, unsigned bytes)
+{
+	uint64_t value = 0;
+
+	out(config, 0, 0, item, 2);
+	for (unsigned i = 0; i < bytes; i++)
+		value |= (uint64_t)in(config, 0, 1, 1) << 8 * i;
+	return value;
+}
+
+static void test_fw_cfg(void **state)
+{
+	struct device *config = fw_cfg_make(UINT64_C(5) << 30, 7);
+
+	(void)state;
+	assert_non_null(config);
+	assert_true(fw_item(config, 0, 4) == 0x554d4551); /* QEMU */
+	assert_true(fw_item(config, 1, 4) == 1);
+	assert_true(fw_item(config, 3, 8) == UINT64_C(5) << 30);
+	assert_int_equal(in(config, 0, 1, 1), 0); /* behind its end */
+	assert_true(fw_item(config, 5, 2) == 7);
+	assert_true(fw_item(config, 0x0f, 2) == 7);
+	assert_true(fw_item(config, 0x19, 4) == 0); /* no files */
+	assert_true(fw_item(config, 0xffff, 8) == 0);
+	/* With all of a register; odd sizes and places change nothing. */
+	out(config, 0, 0, 0x12340005, 4);
+	out(config, 0, 0, 0, 1);
+	out(config, 0, 1, 0xff, 1);
+	assert_int_equal(in(config, 0, 0, 2), 0);
+	assert_int_equal(in(config, 0, 1, 4), 0);
+	assert_int_equal(in(config, 0, 1, 1), 7);
+	config->ops->free(config);
+}
+
 static void test_debug_exit(void **state)
 {
 	struct events events = { .count = 0 };
@@ -209,8 +244,8 @@ static void test_pm_button(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cmos),	 cmocka_unit_test(test_i8042),	   cmocka_unit_test(test_debug_exit),
-		cmocka_unit_test(test_pm_sleep), cmocka_unit_test(test_pm_button),
+		cmocka_unit_test(test_cmos),   cmocka_unit_test(test_i8042),	cmocka_unit_test(test_debug_exit),
+		cmocka_unit_test(test_fw_cfg), cmocka_unit_test(test_pm_sleep), cmocka_unit_test(test_pm_button),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

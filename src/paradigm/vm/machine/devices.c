@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "paradigm/vm/device/cmos.h"
+#include "paradigm/vm/device/fw_cfg.h"
 #include "paradigm/vm/machine/layout.h"
 #include "paradigm/vm/machine/private.h"
 
@@ -87,11 +88,19 @@ static int add_power(struct machine *machine, struct error *err)
 	result = machine_own_at(machine, i8042, BUS_PORTS, LAYOUT_I8042_DATA, 1, err);
 	if (result == 0)
 		result = bus_add(&machine->bus, BUS_PORTS, LAYOUT_I8042_COMMAND, 1, i8042, 1, err);
-	/* A guest with an agent has other ways to tell how it fared. */
-	if (result == 0 && machine->bare)
-		result = machine_own_at(machine, debug_exit_make(&power), BUS_PORTS, LAYOUT_DEBUG_EXIT,
-					LAYOUT_DEBUG_EXIT_SIZE, err);
 	return result;
+}
+
+/* A guest with an agent has other ways to tell how it fared, and finds the rest in ACPI. */
+static int add_test_devices(struct machine *machine, const struct vm_config *config, struct error *err)
+{
+	const struct power power = { .event = machine_power, .context = machine };
+	int result = machine_own_at(machine, debug_exit_make(&power), BUS_PORTS, LAYOUT_DEBUG_EXIT,
+				    LAYOUT_DEBUG_EXIT_SIZE, err);
+
+	return result < 0 ? result
+			  : machine_own_at(machine, fw_cfg_make(config->memory, config->vcpus), BUS_PORTS,
+					   LAYOUT_FW_CFG, LAYOUT_FW_CFG_SIZE, err);
 }
 
 int machine_add_devices(struct machine *machine, const struct machine_options *options, struct error *err)
@@ -105,6 +114,8 @@ int machine_add_devices(struct machine *machine, const struct machine_options *o
 		result = machine_own_at(machine, cmos_make(NULL), BUS_PORTS, LAYOUT_CMOS, LAYOUT_CMOS_SIZE, err);
 	if (result == 0)
 		result = add_power(machine, err);
+	if (result == 0 && machine->bare)
+		result = add_test_devices(machine, options->config, err);
 	if (result < 0)
 		return result;
 	if (machine->kind == VM_KIND_PV)

@@ -52,6 +52,8 @@ enum {
 	LAYOUT_I8042_COMMAND = 0x64,
 	LAYOUT_DEBUG_EXIT = 0xf4, /* QEMU's isa-debug-exit */
 	LAYOUT_DEBUG_EXIT_SIZE = 4,
+	LAYOUT_FW_CFG = 0x510, /* QEMU's: selector, data */
+	LAYOUT_FW_CFG_SIZE = 2,
 	LAYOUT_ATA0 = 0x1f0, /* 8 ports; device control at 0x3f6 */
 	LAYOUT_ATA0_CONTROL = 0x3f6,
 	LAYOUT_ATA1 = 0x170,
