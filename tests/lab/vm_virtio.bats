@@ -140,6 +140,17 @@ teardown_file()
 	[[ $output == *"Read-only"* ]]
 }
 
+@test "file servers have the capabilities that their guest's files take, and a filter" {
+	local pid
+	for pid in $(pgrep -x caisson-fs); do
+		grep -q '^CapEff:.000000008000001b$' "/proc/$pid/status" # CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SETFCAP
+		grep -q '^Seccomp:.2$' "/proc/$pid/status"
+		grep -q '^NoNewPrivs:.1$' "/proc/$pid/status"
+		[ ! -e "/proc/$pid/root/etc" ]
+	done
+	[ -n "$pid" ]
+}
+
 @test "stream sockets from the host to the guest" {
 	local listener
 	caisson exec box /share/vsock listen 1234 >/scratch/listening &
