@@ -26,6 +26,7 @@
 #include "runtime/runtime.h"
 
 enum { CHUNK = 32768, CONFIG_MAX = 8 << 20 };
+enum { CODE_FAILED = 1, CODE_CANNOT_INVOKE = 126, CODE_NOT_FOUND = 127 };
 
 /* One exec on its way; descriptors are -1 until they are opened. */
 struct execution {
@@ -37,6 +38,7 @@ struct execution {
 	int input[2], output[2], errors[2]; /* [0] is read from */
 	int from_user;			    /* where input comes from; -1 once it has ended */
 	bool tty;
+	bool not_found; /* the command, or the directory that it was to run in */
 	/* Input that the process has not taken yet.  Never waited for: it may wait for us to take its output. */
 	size_t pending_from, pending_to;
 	char pending[CHUNK];
@@ -135,14 +137,17 @@ static int begin(struct execution *self, struct error *err)
 	struct runtime_exec_options options = RUNTIME_EXEC_OPTIONS_INIT;
 	struct arena arena = { .head = NULL };
 	struct oci_process process;
+	bool built;
 	int ret = build_process(self, &arena, &process, err);
 
 	options.process = &process;
 	options.keep_console = self->tty;
 	if (ret == 0)
 		ret = open_stdio(self, options.stdio, err);
+	built = ret == 0;
 	if (ret == 0)
 		ret = runtime_exec(&self->instance->engine->runtime, &self->container, &options, &self->pid, err);
+	self->not_found = built && ret == -ENOENT;
 	arena_free(&arena);
 	if (ret < 0)
 		return ret;
@@ -334,7 +339,7 @@ int instance_exec(struct instance *instance, const struct exec_options *options,
 	struct instance_state state;
 	int ret = instance_look(instance, &state, err);
 
-	*code = 0;
+	*code = CODE_FAILED;
 	if (ret < 0)
 		return ret;
 	if (state.status == INSTANCE_PAUSED)
@@ -346,7 +351,11 @@ int instance_exec(struct instance *instance, const struct exec_options *options,
 	if (ret < 0)
 		return ret;
 	ret = begin(&self, err);
-	if (ret == 0 && !options->detach)
+	if (ret < 0)
+		*code = self.not_found ? CODE_NOT_FOUND : CODE_CANNOT_INVOKE;
+	else if (options->detach)
+		*code = 0;
+	else
 		ret = pass_until_end(&self, code, err);
 	close_pair(self.input);
 	close_pair(self.output);

@@ -16,10 +16,10 @@ struct exec_options {
 	bool interactive; /* pass input on */
 	bool detach;	  /* return once it runs; its stdio leads nowhere */
 	int input, output, errors;
-	const char *detach_keys;
 };
 
-/* *code: the exit code of the process, 0 when detached.  On failure launch_exit_code() applies. */
+/* *code: the exit code of the process, 0 when detached.  On failure docker's: 127 where the command or its directory is
+ * not there, 126 where it could not begin for another reason, 1 where nothing can. */
 int instance_exec(struct instance *instance, const struct exec_options *options, int *code, struct error *err);
 
 #endif

@@ -184,6 +184,11 @@ log_of()
 @test "exec: 127, 126, and an instance that does not run" {
 	caisson run -d --name box busybox sleep 100
 	try_127 exec box no-such
+	try_127 exec -w /none box true
+	try exec -w /etc/hosts box true
+	[ "$status" -eq 126 ]
+	try exec -u nobody-knows box true
+	[ "$status" -eq 126 ]
 	try exec box /etc/passwd
 	[ "$status" -eq 126 ]
 	caisson stop -t 0 box

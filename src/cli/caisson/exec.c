@@ -17,6 +17,7 @@ struct exec_flags {
 
 const struct cli_option exec_options[] = {
 	OPT_SWITCH("detach", 'd', struct exec_flags, detach, "Run it in the background"),
+	/* Taken, and not needed: no key is looked for, so that all of them reach the command. */
 	OPT_STRING("detach-keys", 0, "string", struct exec_flags, detach_keys, NULL),
 	OPT_LIST("env", 'e', "list", struct exec_flags, env, "Set an environment variable"),
 	OPT_VALUE(OPTION_LIST, "env-file", 0, "list", "file", struct exec_flags, env_files,
@@ -65,8 +66,7 @@ static int exec_in(struct cli *cli, const struct exec_flags *flags, char **opera
 					.detach = flags->detach,
 					.input = STDIN_FILENO,
 					.output = STDOUT_FILENO,
-					.errors = STDERR_FILENO,
-					.detach_keys = flags->detach_keys };
+					.errors = STDERR_FILENO };
 	int code;
 
 	if (flags->user && !*flags->user)
@@ -81,12 +81,7 @@ static int exec_in(struct cli *cli, const struct exec_flags *flags, char **opera
 	options.document = document;
 	if (open_instance(cli, operands[0], 0, &instance) < 0)
 		return 1;
-	if (instance_exec(&instance, &options, &code, &err) < 0) {
-		int failure = launch_exit_code(&err);
-
-		return program_fail(cli, &err, failure == EXIT_ENGINE ? 1 : failure);
-	}
-	return code;
+	return instance_exec(&instance, &options, &code, &err) < 0 ? program_fail(cli, &err, code) : code;
 }
 
 int exec_command(struct cli *cli, int argc, char **argv)
