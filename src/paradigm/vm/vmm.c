@@ -84,6 +84,10 @@ int vmm_receive(int socket, struct control_message *answer, struct str *text, st
 	do
 		count = recv(socket, bytes, room, 0);
 	while (count < 0 && errno == EINTR);
+	/* Said once, and first, when the other side has closed without reading all that was sent to it, like the size
+	 * of a terminal: what it had answered before that is there yet. */
+	if (count < 0 && errno == ECONNRESET)
+		count = recv(socket, bytes, room, 0);
 	if (count < 0 && errno == EAGAIN)
 		return error_set(err, ETIMEDOUT, "the virtual machine does not answer");
 	if (count < 0 && errno != ECONNRESET)
