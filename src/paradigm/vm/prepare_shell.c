@@ -144,7 +144,7 @@ static void set_resources(struct vm_plan *plan)
 		own += plan->settings.memory - limit;
 	raise(&resources->memory.limit, own);
 	raise(&resources->memory.swap, own);
-	resources->memory.kernel.set = resources->memory.kernel_tcp.set = false;
+	resources->memory.kernel = resources->memory.kernel_tcp = (struct oci_i64){ .set = false };
 	resources->pids_limit = (struct oci_i64){ .set = true, .value = TASKS };
 	resources->hugepage_limits.count = 0;
 }
