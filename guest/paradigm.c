@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,8 @@
 #include "paradigm/shell/seccomp.h"
 #include "paradigm/vm/agent.h"
 #include "runtime/runtime.h"
+
+enum { COPY_CHUNK = 1 << 20 };
 
 static const char cgroup_path[] = "/caisson";
 
@@ -91,6 +94,19 @@ static void drop_idmap(struct oci_mount *mount)
 	mount->uid_mappings = mount->gid_mappings = (struct oci_id_mappings){ .count = 0 };
 }
 
+/* The agent's own program. */
+static int copy_own(const char *path, struct error *err)
+{
+	cleanup_close int from = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	cleanup_close int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+	ssize_t count;
+
+	do
+		count = sendfile(to, from, NULL, COPY_CHUNK);
+	while (count > 0);
+	return count < 0 ? error_errno(err, errno, "cannot copy caisson-init") : 0;
+}
+
 static int edit_mount(struct oci_spec *spec, size_t index, const char *mounts, struct error *err)
 {
 	static const char *shm_options[] = { "nosuid", "noexec", "nodev", "mode=1777", NULL };
@@ -99,12 +115,17 @@ static int edit_mount(struct oci_spec *spec, size_t index, const char *mounts, s
 	char target[PATH_MAX];
 	struct stat st;
 	ssize_t length;
+	int ret = 0;
 
 	drop_idmap(mount);
 	if (!is_bind(mount))
 		return 0;
 	if (!handed_in)
 		return error_errno(err, ENOMEM, "cannot read the mounts");
+	if (lstat(handed_in, &st) < 0 && strcmp(mount->destination, AGENT_OWN_INIT) == 0)
+		ret = copy_own(handed_in, err);
+	if (ret < 0)
+		return ret;
 	if (lstat(handed_in, &st) == 0) {
 		length = S_ISLNK(st.st_mode) ? readlink(handed_in, target, sizeof(target) - 1) : 0;
 		target[length > 0 ? length : 0] = '\0';

@@ -102,7 +102,9 @@ static const char config[] =
 	"{\"destination\":\"/etc/hosts\",\"type\":\"bind\",\"source\":\"/var/x/hosts\",\"options\":[\"rbind\",\"ro\"]},"
 	"{\"destination\":\"/data\",\"source\":\"/srv\",\"options\":[\"idmap\",\"rbind\",\"ridmap\",\"nosuid\"],"
 	"\"uidMappings\":[{\"containerID\":0,\"hostID\":100000,\"size\":10}]},"
-	"{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/var/x/shm\",\"options\":[\"bind\"]}],"
+	"{\"destination\":\"/dev/shm\",\"type\":\"bind\",\"source\":\"/var/x/shm\",\"options\":[\"bind\"]},"
+	"{\"destination\":\"/dev/init\",\"type\":\"bind\",\"source\":\"/x/"
+	"caisson-init\",\"options\":[\"bind\",\"ro\"]}],"
 	"\"hooks\":{\"prestart\":[{\"path\":\"/a\"}],\"createRuntime\":[{\"path\":\"/b\"}],"
 	"\"createContainer\":[{\"path\":\"/c\"}],\"startContainer\":[{\"path\":\"/d\"}],"
 	"\"poststart\":[{\"path\":\"/e\"}],\"poststop\":[{\"path\":\"/f\"}]},"
@@ -206,10 +208,11 @@ static void test_mounts(void **state)
 {
 	struct handed_in *handed = *state;
 	const struct oci_mount *mounts = handed->spec.mounts;
+	struct stat own, copy;
 	char file[96];
 
 	assert_int_equal(guest_edit_spec(&handed->spec, handed->path, NULL), 0);
-	assert_int_equal(handed->spec.mounts_count, 4);
+	assert_int_equal(handed->spec.mounts_count, 5);
 	assert_string_equal(mounts[0].source, "proc");
 	(void)snprintf(file, sizeof(file), "%s/1", handed->path);
 	assert_string_equal(mounts[1].source, file);
@@ -222,6 +225,11 @@ static void test_mounts(void **state)
 	assert_null(mounts[2].options.items[2]);
 	/* Shared memory is the machine's. */
 	assert_string_equal(mounts[3].type, "tmpfs");
+	/* The agent's program is there already. */
+	(void)snprintf(file, sizeof(file), "%s/4", handed->path);
+	assert_string_equal(mounts[4].source, file);
+	assert_true(stat("/proc/self/exe", &own) == 0 && stat(file, &copy) == 0);
+	assert_true(own.st_size == copy.st_size && (copy.st_mode & 0111) == 0111);
 }
 
 static void test_missing(void **state)

@@ -83,6 +83,9 @@ enum agent_kind {
  * of a second to be made where processors are emulated. */
 #define AGENT_FILE_SECCOMP UINT32_MAX
 
+/* A bind mount on this of the host's caisson-init is not handed in: it is what runs as the agent. */
+#define AGENT_OWN_INIT "/dev/init"
+
 struct agent_frame {
 	uint32_t size; /* of the payload */
 	uint16_t kind;

@@ -14,7 +14,9 @@
 #include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "linux/companion.h"
 #include "linux/mount.h"
+#include "paradigm/vm/agent.h"
 #include "paradigm/vm/prepare.h"
 
 enum { COPY_MAX = 1 << 20 /* bytes of a file that is copied in */ };
@@ -38,6 +40,17 @@ static bool is_bind(const struct oci_mount *mount)
 static bool is_replaced(const struct oci_mount *mount)
 {
 	return strcmp(mount->destination, "/dev/shm") == 0;
+}
+
+/* What is process 1 of the guest anyway is not sent over a line that may be a slow one. */
+static bool is_own_init(const struct vm_plan *plan, const struct oci_mount *mount, const struct stat *st)
+{
+	cleanup_free char *path = NULL;
+	struct stat own;
+
+	return strcmp(mount->destination, AGENT_OWN_INIT) == 0 &&
+	       companion_find(plan->setup->self, "caisson-init", &path, NULL) == 0 && stat(path, &own) == 0 &&
+	       own.st_dev == st->st_dev && own.st_ino == st->st_ino;
 }
 
 static int add_file(struct vm_plan *plan, size_t index, const char *source, int path_fd, off_t size, struct error *err)
@@ -121,6 +134,8 @@ static int add(struct vm_plan *plan, size_t index, struct error *err)
 		return error_errno(err, errno, "cannot open the source %s of a mount", joined);
 	if (S_ISDIR(st.st_mode))
 		return add_share(plan, index, joined, fd, err);
+	if (S_ISREG(st.st_mode) && is_own_init(plan, mount, &st))
+		return 0;
 	if (S_ISREG(st.st_mode))
 		return add_file(plan, index, joined, fd, st.st_size, err);
 	return error_set(err, ENOTSUP, "%s cannot be given to a virtual machine: it is neither a file nor a directory",
