@@ -229,11 +229,11 @@ static void accept_client(struct monitor *self)
 		add_client(self, fd, 0, false);
 }
 
-/* The last thing that the kernel counted for the cgroup: "oom_kill N" in both versions' files. */
-static bool was_oom_killed(const struct monitor *self)
+/* The last thing that the kernel counted: "oom_kill N" in both versions' files. */
+static bool was_oom_killed(int events)
 {
 	char text[512];
-	ssize_t count = self->config.oom < 0 ? -1 : pread(self->config.oom, text, sizeof(text) - 1, 0);
+	ssize_t count = events < 0 ? -1 : pread(events, text, sizeof(text) - 1, 0);
 	const char *at;
 
 	if (count <= 0)
@@ -253,7 +253,7 @@ static void reap(struct monitor *self)
 			break;
 	}
 	self->ended = true;
-	self->exit.oom_killed = was_oom_killed(self);
+	self->exit.oom_killed = was_oom_killed(self->config.oom[0]) || was_oom_killed(self->config.oom[1]);
 	self->exit.code = info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status;
 	close_fd(&self->config.pidfd);
 	/* Without this end the master's read fails only when all that was written has been read. */

@@ -23,6 +23,7 @@
 #include "engine/recover.h"
 #include "engine/state.h"
 #include "linux/clone.h"
+#include "paradigm/paradigm.h"
 #include "runtime/runtime.h"
 
 /* One start on its way; descriptors are -1 until they are opened. */
@@ -186,6 +187,14 @@ static int open_oom(struct runtime *runtime, const struct container *container)
 	return fd;
 }
 
+/* The same where the paradigm has memory of its own. */
+static int open_own_oom(const struct container *container)
+{
+	const char *name = container->paradigm->memory_events;
+
+	return name ? openat(container->dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+}
+
 /* One write(2) into the file that is there, and blank: readers see nothing of it or all.  To replace the file would
  * make ext4 write the new one to disk at once. */
 static int record_start(const struct instance *instance, pid_t pid, struct error *err)
@@ -216,8 +225,9 @@ static uint32_t log_files(const json_t *record)
 }
 
 static void fill_config(const struct start *start, const struct container *container, int master, int directory,
-			int oom, struct monitor_config *config)
+			struct monitor_config *config)
 {
+	struct runtime *runtime = &start->instance->engine->runtime;
 	const json_t *record = start->instance->record;
 	bool logs = strcmp(document_text(record, "HostConfig.LogConfig.Type"), "none") != 0;
 
@@ -236,7 +246,7 @@ static void fill_config(const struct start *start, const struct container *conta
 		.output = start->output[0],
 		.errors = start->errors[0],
 		.master = master,
-		.oom = oom,
+		.oom = { open_oom(runtime, container), open_own_oom(container) },
 		.lock = start->lock,
 		.log_files = log_files(record),
 		.log_size = log_size(record),
@@ -246,9 +256,9 @@ static void fill_config(const struct start *start, const struct container *conta
 /* The monitor keeps these through execve(2) and nothing else; its own stdio leads nowhere. */
 static int hand_over(const struct monitor_config *config, int namespace_lock, int pipe_fd)
 {
-	const int kept[] = { config->pidfd, config->dir,    config->listen, config->client,
-			     config->input, config->output, config->errors, config->master,
-			     config->oom,   config->lock,   namespace_lock, pipe_fd };
+	const int kept[] = { config->pidfd,  config->dir,    config->listen, config->client, config->input,
+			     config->output, config->errors, config->master, config->oom[0], config->oom[1],
+			     config->lock,   namespace_lock, pipe_fd };
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	if (null < 0)
@@ -284,7 +294,7 @@ static int become_monitor(struct start *start, const struct container *container
 
 	if (directory < 0 || pipe2(config_pipe, O_CLOEXEC) < 0)
 		return error_errno(err, errno, "cannot start the monitor");
-	fill_config(start, container, master, directory, open_oom(&engine->runtime, container), &config);
+	fill_config(start, container, master, directory, &config);
 	(void)snprintf(number, sizeof(number), "%d", config_pipe[0]);
 	ret = file_write_all(config_pipe[1], &config, sizeof(config));
 	if (ret == 0)
@@ -473,7 +483,7 @@ int launch_exit_code(const struct error *err)
 {
 	enum { CODE_ENGINE = 125, CODE_CANNOT_INVOKE = 126, CODE_NOT_FOUND = 127 };
 
-	if (!strstr(err->text, "exec: \"") && !strstr(err->text, "exec /") && !strstr(err->text, "exec "))
+	if (!strstr(err->text, "exec: \"") && !strstr(err->text, "exec "))
 		return CODE_ENGINE;
 	if (strstr(err->text, "executable file not found") || strstr(err->text, "no such file or directory"))
 		return CODE_NOT_FOUND;

@@ -51,7 +51,8 @@ struct monitor_config {
 	uint32_t client_wants;
 	int32_t input, output, errors; /* pipes; -1 if there is none */
 	int32_t master;		       /* with MONITOR_TTY */
-	int32_t oom;		       /* memory.oom_control or memory.events, to be read at the end; -1 */
+	int32_t oom[2];		       /* memory.oom_control or memory.events, to be read at the end: of the cgroup,
+					* and of a paradigm with memory of its own; -1 */
 	int32_t lock;		       /* fcntl-locked: open as long as the monitor lives */
 	uint32_t log_files;
 	uint64_t log_size; /* rotate beyond it; 0: never */

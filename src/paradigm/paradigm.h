@@ -105,6 +105,11 @@ struct paradigm {
 	/* From outside: the crossings that it counts by itself, as JSON.  NULL: none. */
 	int (*counters)(const char *dir, int dir_fd, struct str *out, struct error *err);
 
+	/* Where its memory is not the cgroup's: a file in the container's state directory, there from prepare() on,
+	 * which says "oom_kill N" as memory.events(cgroup) does once something was killed for want of it.  NULL: none.
+	 */
+	const char *memory_events;
+
 	/*
 	 * From outside: writes the whole running instance into two files, from which prepare() can begin again. It
 	 * stands still, what it wrote to its disks is on them, until *hold (a descriptor, the caller's) is closed: time

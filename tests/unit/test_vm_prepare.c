@@ -179,13 +179,17 @@ static void the_monitor_gets_descriptors(void **state)
 		     ",\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"},{\"destination\":\"/a\",\"type\":"
 		     "\"bind\",\"source\":\"@/small\"},{\"destination\":\"/b\",\"type\":\"bind\",\"source\":"
 		     "\"directory\",\"options\":[\"rbind\",\"ro\"]},{\"destination\":\"/dev/shm\",\"type\":\"bind\","
-		     "\"source\":\"/nowhere\"}]" NETWORK));
+		     "\"source\":\"/nowhere\"},{\"destination\":\"/dev/init\",\"type\":\"bind\",\"source\":"
+		     "\"@/caisson-init\"}]" NETWORK));
 	read_config(place, &arena, &config);
 	assert_true(config.engine == VM_ENGINE_QEMU && config.kind == VM_KIND_PV && config.kvm == -1);
 	assert_true(is_kept(place, config.kernel) && is_kept(place, config.initrd) && is_kept(place, config.oci));
 	assert_true(is_kept(place, config.control) && is_kept(place, config.sync) && is_kept(place, config.console));
+	assert_true(is_kept(place, config.memory_events));
+	assert_int_equal(faccessat(place->setup.dir_fd, paradigm_pv.memory_events, F_OK, 0), 0);
 	assert_true(config.disks_count == 1 && config.disks[0].chain_count == 1);
 	assert_true(is_kept(place, config.disks[0].chain[0].fd) && !config.disks[0].read_only);
+	/* The guest has its own caisson-init. */
 	assert_true(config.files_count == 1 && config.files[0].mount == 1 && is_kept(place, config.files[0].fd));
 	assert_true(config.shares_count == 1 && config.shares[0].mount == 2 && config.shares[0].read_only);
 	assert_int_equal(faccessat(config.shares[0].fd, ".", W_OK, 0), -1); /* read-only by its mount */

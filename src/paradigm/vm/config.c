@@ -154,6 +154,7 @@ static const struct field config_fields[] = {
 	FIELD(struct vm_config, control, TYPE_FD),
 	FIELD(struct vm_config, sync, TYPE_FD),
 	FIELD(struct vm_config, console, TYPE_FD),
+	FIELD(struct vm_config, memory_events, TYPE_FD),
 	FIELD(struct vm_config, vsock, TYPE_FD),
 	FIELD(struct vm_config, cid, TYPE_U32),
 	FIELD(struct vm_config, boot_seconds, TYPE_U32),

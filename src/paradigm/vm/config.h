@@ -107,11 +107,12 @@ struct vm_config {
 	int oci; /* config.json, whole */
 	struct vm_file files[VM_FILES_MAX];
 	size_t files_count;
-	int control;  /* listening AF_UNIX SOCK_SEQPACKET socket, see control.h; -1: none */
-	int sync;     /* the shell's socket: closed once the workload runs, gets the error when it does not; -1 */
-	int console;  /* gets what the guest's kernel says, for errors; -1: dropped */
-	int vsock;    /* directory for the Unix sockets of virtio-vsock (Firecracker's convention), -1: no vsock */
-	uint32_t cid; /* of the guest */
+	int control;	   /* listening AF_UNIX SOCK_SEQPACKET socket, see control.h; -1: none */
+	int sync;	   /* the shell's socket: closed once the workload runs, gets the error when it does not; -1 */
+	int console;	   /* gets what the guest's kernel says, for errors; -1: dropped */
+	int memory_events; /* gets "oom_kill 1" when the guest's kernel has killed for want of memory; -1: dropped */
+	int vsock;	   /* directory for the Unix sockets of virtio-vsock (Firecracker's convention), -1: no vsock */
+	uint32_t cid;	   /* of the guest */
 	uint32_t boot_seconds; /* until the agent must have spoken; of a bare machine: until its end; 0: for ever */
 	int snapshot, snapshot_memory; /* to begin from, or -1 */
 	int counters;		       /* of a bare machine: gets machine_counters() when it has ended, or -1 */
@@ -126,6 +127,7 @@ struct vm_config {
 			     .control = -1,         \
 			     .sync = -1,            \
 			     .console = -1,         \
+			     .memory_events = -1,   \
 			     .vsock = -1,           \
 			     .snapshot = -1,        \
 			     .snapshot_memory = -1, \

@@ -141,6 +141,15 @@ static int open_program(struct vm_plan *plan, struct error *err)
 	return fd < 0 ? error_errno(err, errno, "cannot open %s", path) : vm_keep(plan, fd, err);
 }
 
+/* What is said of the machine into its state directory. */
+static int open_state(struct vm_plan *plan, const char *name, struct error *err)
+{
+	const struct paradigm_setup *setup = plan->setup;
+	int fd = openat(setup->dir_fd, name, O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	return fd < 0 ? error_errno(err, errno, "cannot make %s/%s", setup->dir, name) : vm_keep(plan, fd, err);
+}
+
 /* What does not depend on what is asked for. */
 static int open_own(struct vm_plan *plan, struct error *err)
 {
@@ -152,11 +161,12 @@ static int open_own(struct vm_plan *plan, struct error *err)
 	plan->prepared->program = open_program(plan, err);
 	if (plan->prepared->program < 0)
 		return plan->prepared->program;
-	fd = openat(setup->dir_fd, "console", O_RDWR | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
-	plan->config.console = fd < 0 ? error_errno(err, errno, "cannot make %s/console", setup->dir)
-				      : vm_keep(plan, fd, err);
+	plan->config.console = open_state(plan, "console", err);
 	if (plan->config.console < 0)
 		return plan->config.console;
+	plan->config.memory_events = open_state(plan, VM_MEMORY_EVENTS, err);
+	if (plan->config.memory_events < 0)
+		return plan->config.memory_events;
 	plan->config.oci = open_text(plan, "config.json", setup->config, setup->config_size, err);
 	if (plan->config.oci < 0)
 		return plan->config.oci;

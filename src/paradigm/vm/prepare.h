@@ -10,6 +10,9 @@
 #include "paradigm/vm/config.h"
 #include "paradigm/vm/settings.h"
 
+/* In the container's state directory: struct paradigm's memory_events. */
+#define VM_MEMORY_EVENTS "memory.events"
+
 /* What become() needs, and what release() ends: paradigm_setup's own. */
 struct vm_prepared {
 	int program;	  /* caisson-vmm */

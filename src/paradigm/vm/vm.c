@@ -76,6 +76,7 @@ const struct paradigm paradigm_pv = {
 	.exec = vmm_exec,
 	.update = vmm_update,
 	.counters = vmm_counters,
+	.memory_events = VM_MEMORY_EVENTS,
 	.snapshot = vmm_snapshot,
 };
 
@@ -91,5 +92,6 @@ const struct paradigm paradigm_vm = {
 	.exec = vmm_exec,
 	.update = vmm_update,
 	.counters = vmm_counters,
+	.memory_events = VM_MEMORY_EVENTS,
 	.snapshot = vmm_snapshot,
 };

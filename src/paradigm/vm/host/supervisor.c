@@ -277,12 +277,17 @@ static void agent_failed(void *context, struct session *session, uint32_t code, 
 	finish(self, status_of(err.code));
 }
 
+/* As memory.events(cgroup) has it. */
+static const char oom_kill[] = "oom_kill 1\n";
+
 static void agent_over(void *context, const struct session *session)
 {
 	struct supervisor *self = context;
 
 	self->over = true;
 	self->status = (int)(session->status & 0xff);
+	if (session->out_of_memory && self->config.memory_events >= 0)
+		(void)!write(self->config.memory_events, oom_kill, strlen(oom_kill));
 	/* All that it wrote is on its disks: there is no need to wait for a kernel that puts everything away. */
 	stop_machine(self);
 }
