@@ -192,7 +192,7 @@ int vmm_update(int dir_fd, struct oci_spec *spec, struct oci_resources *wanted, 
 	if (wanted->memory.limit.set)
 		ret = update_memory(dir_fd, spec, &wanted->memory.limit, err);
 	/* The cgroup's limits are for the machine as a whole, with what the monitor takes. */
-	wanted->memory.limit.set = wanted->memory.swap.set = wanted->pids_limit.set = false;
+	wanted->memory.limit = wanted->memory.swap = wanted->pids_limit = (struct oci_i64){ .set = false };
 	return ret;
 }
 
