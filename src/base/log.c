@@ -43,19 +43,6 @@ int log_set_format(struct log *log, const char *name)
 	return 0;
 }
 
-int log_set_level(struct log *log, const char *name)
-{
-	if (strcmp(name, "warn") == 0)
-		name = "warning";
-	for (size_t i = 0; i < sizeof(level_names) / sizeof(*level_names); i++) {
-		if (strcmp(name, level_names[i]) == 0) {
-			log->level = (enum log_level)i;
-			return 0;
-		}
-	}
-	return -EINVAL;
-}
-
 /* Messages quote names out of images and configurations: escaped, so that no line can be forged. */
 static void append_quoted(struct str *line, const char *text)
 {

@@ -34,9 +34,6 @@ int log_open(struct log *log, const char *path, struct error *err);
 /* "text" or "json"; -EINVAL for anything else. */
 int log_set_format(struct log *log, const char *name);
 
-/* "debug", "info", "warn", "warning", "error"; -EINVAL for anything else. */
-int log_set_level(struct log *log, const char *name);
-
 /* One line, written with one write(2) so that processes can share the file.  What cannot be written is dropped. */
 void log_print(const struct log *log, enum log_level level, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

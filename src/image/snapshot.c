@@ -187,8 +187,3 @@ int image_snapshot_attach(int mount_fd, const char *target, struct error *err)
 {
 	return overlay_attach(mount_fd, AT_FDCWD, target, err);
 }
-
-int image_snapshot_unmount(const char *target, struct error *err)
-{
-	return overlay_detach(target, err);
-}

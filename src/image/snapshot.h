@@ -50,7 +50,4 @@ int image_snapshot_mount(struct image_store *store, const struct image_layers *l
 /* Attaches the same on target (a path), for callers that have no mount namespace to put it into. */
 int image_snapshot_attach(int mount_fd, const char *target, struct error *err);
 
-/* Takes it off again; nothing mounted there is fine. */
-int image_snapshot_unmount(const char *target, struct error *err);
-
 #endif

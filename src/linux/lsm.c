@@ -75,8 +75,3 @@ int lsm_selinux_set_key(int procfs, const char *label, struct error *err)
 {
 	return set_selinux(procfs, "thread-self/attr/keycreate", label, err);
 }
-
-int lsm_selinux_set_socket(int procfs, const char *label, struct error *err)
-{
-	return set_selinux(procfs, "thread-self/attr/sockcreate", label, err);
-}

@@ -23,6 +23,5 @@ bool lsm_selinux_enabled(void);
 int lsm_apparmor_set_exec(int procfs, const char *profile, struct error *err);
 int lsm_selinux_set_exec(int procfs, const char *label, struct error *err);
 int lsm_selinux_set_key(int procfs, const char *label, struct error *err);
-int lsm_selinux_set_socket(int procfs, const char *label, struct error *err);
 
 #endif

@@ -24,8 +24,7 @@
 
 /* <sys/mount.h> and <linux/mount.h> cannot be included together with glibc 2.36, so these are declared here. */
 extern int mount(const char *source, const char *target, const char *type, unsigned long flags, const void *data);
-extern int umount2(const char *target, int flags);
-enum { MS_REC_ = 0x4000, MS_PRIVATE_ = 1 << 18, MNT_DETACH_ = 2, UMOUNT_NOFOLLOW_ = 8 };
+enum { MS_REC_ = 0x4000, MS_PRIVATE_ = 1 << 18 };
 
 static int fs_open(const char *type)
 {
@@ -311,13 +310,5 @@ int overlay_attach(int mount_fd, int target_dirfd, const char *target, struct er
 {
 	if (syscall(SYS_move_mount, mount_fd, "", target_dirfd, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return error_errno(err, errno, "cannot mount on %s", target);
-	return 0;
-}
-
-int overlay_detach(const char *target, struct error *err)
-{
-	/* EINVAL: not a mount point. */
-	if (umount2(target, MNT_DETACH_ | UMOUNT_NOFOLLOW_) < 0 && errno != EINVAL && errno != ENOENT)
-		return error_errno(err, errno, "cannot unmount %s", target);
 	return 0;
 }

@@ -56,7 +56,4 @@ int overlay_mount(const struct overlay *overlay, struct error *err);
 /* Attaches a detached mount on target (a directory, last component not followed if it is a symbolic link). */
 int overlay_attach(int mount_fd, int target_dirfd, const char *target, struct error *err);
 
-/* Detaches what is mounted on target (MNT_DETACH, never follows a link).  Nothing mounted there is fine. */
-int overlay_detach(const char *target, struct error *err);
-
 #endif

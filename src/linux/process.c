@@ -252,11 +252,6 @@ int process_set_keep_capabilities(bool keep)
 	return prctl(PR_SET_KEEPCAPS, keep ? 1 : 0, 0, 0, 0) < 0 ? -errno : 0;
 }
 
-int process_set_securebits(unsigned long bits)
-{
-	return prctl(PR_SET_SECUREBITS, bits, 0, 0, 0) < 0 ? -errno : 0;
-}
-
 /* The raw calls: glibc's change all threads by signals, and there is only one thread here. */
 int process_set_user(uid_t uid, gid_t gid, const gid_t *groups, size_t groups_count, struct error *err)
 {

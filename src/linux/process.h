@@ -61,8 +61,6 @@ int process_set_no_new_privileges(struct error *err);
 
 /* Whether capabilities survive the next change of user ids (prctl PR_SET_KEEPCAPS).  -errno. */
 int process_set_keep_capabilities(bool keep);
-/* SECBIT_*: capabilities(7).  -errno. */
-int process_set_securebits(unsigned long bits);
 
 /* Groups, then gid, then uid (real, effective and saved).  Where setgroups(2) is denied and there are no groups to
  * set, they are left as they are; so they are with PROCESS_KEEP_GROUPS for groups_count. */

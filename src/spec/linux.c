@@ -11,11 +11,6 @@ static const char *const namespace_names[] = {
 	[OCI_NS_UTS] = "uts", [OCI_NS_USER] = "user",	    [OCI_NS_CGROUP] = "cgroup", [OCI_NS_TIME] = "time",
 };
 
-const char *oci_namespace_name(enum oci_namespace_type type)
-{
-	return (unsigned)type < OCI_NS_COUNT ? namespace_names[type] : NULL;
-}
-
 struct namespace_entry {
 	const char *type, *path;
 };

@@ -357,9 +357,6 @@ int oci_resources_parse(const char *json, size_t size, struct arena *arena, stru
 /* The value of an annotation, or NULL. */
 const char *oci_spec_annotation(const struct oci_spec *spec, const char *key);
 
-/* "pid", "network", "mount", ...: the specification's name of a namespace type. */
-const char *oci_namespace_name(enum oci_namespace_type type);
-
 void oci_spec_free(struct oci_spec *spec);
 
 #endif

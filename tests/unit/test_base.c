@@ -613,11 +613,6 @@ static void test_log_settings(void **state)
 	assert_int_equal(log_set_format(&log, "json"), 0);
 	assert_int_equal(log_set_format(&log, "xml"), -EINVAL);
 	assert_int_equal(log.format, LOG_FORMAT_JSON);
-	assert_int_equal(log_set_level(&log, "warn"), 0);
-	assert_int_equal(log.level, LOG_LEVEL_WARNING);
-	assert_int_equal(log_set_level(&log, "debug"), 0);
-	assert_int_equal(log_set_level(&log, "all"), -EINVAL);
-	assert_int_equal(log.level, LOG_LEVEL_DEBUG);
 	assert_int_equal(log_open(&log, "", &err), 0);
 	assert_int_equal(log.fd, STDERR_FILENO);
 	assert_int_equal(log_open(&log, "/nonexistent/log", &err), -ENOENT);

@@ -221,7 +221,7 @@ static int attach_in_namespace(struct fixture *f)
 		return 1;
 	close(mount);
 	ret = access(file, F_OK) == 0 && mounted_somewhere("caisson-overlay-test") ? 0 : 2;
-	if (overlay_detach(target, &f->err) < 0 || overlay_detach(target, &f->err) < 0)
+	if (syscall(SYS_umount2, target, 0) < 0)
 		return 3;
 	return mounted_somewhere("caisson-overlay-test") ? 4 : ret;
 }

@@ -170,9 +170,6 @@ static int become_user(void)
 	gid_t real[4], effective, saved, gid;
 	uid_t uid;
 
-	CHECK(process_set_securebits(SECBIT_NO_SETUID_FIXUP) == 0 &&
-	      prctl(PR_GET_SECUREBITS) == SECBIT_NO_SETUID_FIXUP);
-	CHECK(process_set_securebits(0) == 0);
 	/* To setresuid(2), -1 means to stay what one is. */
 	CHECK(process_set_user((uid_t)-1, 1000, NULL, 0, &err) == -EINVAL);
 	CHECK(process_set_user(1000, (gid_t)-1, NULL, 0, &err) == -EINVAL);
