@@ -309,13 +309,31 @@ static int end_damaged(struct instance *instance, struct error *err)
 	return ret == 0 ? await_end(instance, END_TIMEOUT, err) : ret;
 }
 
+/* What is being started may take for ever: a guest that does not boot.  Who starts it sees it end, and cleans up. */
+static int end_start(struct instance *instance, struct error *err)
+{
+	enum { NAP_NS = 20000000 };
+	struct instance_state state;
+	int ret = instance_look(instance, &state, err);
+
+	while (ret == 0 && state.status == INSTANCE_STARTING && flock(instance->dir_fd, LOCK_EX | LOCK_NB) < 0) {
+		(void)instance_signal(instance, SIGKILL, NULL);
+		(void)nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
+		ret = instance_look(instance, &state, err);
+	}
+	instance_unlock(instance);
+	return ret == -ENOENT ? 0 : ret;
+}
+
 int instance_remove(struct instance *instance, bool force, bool volumes, struct error *err)
 {
 	struct file_held held = { .count = 0 };
 	cleanup_close int client = -1;
 	struct instance_state state;
-	int ret = look_when_started(instance, &state, err);
+	int ret = force ? end_start(instance, err) : 0;
 
+	if (ret == 0)
+		ret = look_when_started(instance, &state, err);
 	if (ret == 0 && force && state.status != INSTANCE_CREATED && state.status != INSTANCE_EXITED) {
 		ret = instance_mark(instance, "stopped", err);
 		if (ret == 0)

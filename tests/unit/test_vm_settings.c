@@ -35,6 +35,7 @@ static void with_nothing_said_there_are_defaults(void **state)
 	(void)state;
 	assert_int_equal(read_settings("", &spec, &settings, &err), 0);
 	assert_int_equal(settings.engine, VM_WISH_AUTO);
+	assert_int_equal(settings.boot_seconds, 120);
 	assert_true(settings.memory == VM_MEMORY_DEFAULT_MIB * MIB && !settings.limited);
 	assert_int_equal(settings.vcpus, 1);
 	assert_null(settings.kernel);
@@ -83,6 +84,7 @@ static void annotations_say_the_rest(void **state)
 		read_settings(",\"vm\":{\"kernel\":{\"path\":\"/k\",\"initrd\":\"/i\",\"parameters\":[\"a=b\"]},"
 			      "\"image\":{\"path\":\"/d\",\"format\":\"qcow2\"},\"hwConfig\":{\"vcpus\":3}},"
 			      "\"annotations\":{\"org.caisson.vm.engine\":\"qemu\",\"org.caisson.vm.machine\":\"q35\","
+			      "\"org.caisson.vm.boot-timeout\":\"7\","
 			      "\"org.caisson.vm.hugepages\":\"1G\",\"org.caisson.vm.vcpu-pin\":\"0-1,7\","
 			      "\"org.caisson.vm.image.backing\":\"/b\",\"org.caisson.vm.vsock\":\"/v\","
 			      "\"org.caisson.vm.disk\":\"/a,ro\\n/b.qcow2\\n/c,format=qcow2,readonly,backing=/"
@@ -91,6 +93,7 @@ static void annotations_say_the_rest(void **state)
 		0);
 	assert_int_equal(settings.engine, VM_WISH_QEMU);
 	assert_string_equal(settings.machine, "q35");
+	assert_int_equal(settings.boot_seconds, 7);
 	assert_true(settings.hugepages == 1024 * MIB && settings.memory == 1024 * MIB);
 	assert_int_equal(settings.pins_count, 3);
 	assert_true(settings.pins[0] == 0 && settings.pins[1] == 1 && settings.pins[2] == 7);
@@ -157,6 +160,7 @@ static void what_cannot_be_is_refused(void **state)
 		{ ",\"vm\":{\"hwConfig\":{\"vcpus\":65}}", "at most 64 vCPUs, not 65", EINVAL },
 		{ ",\"vm\":{\"hypervisor\":{\"path\":\"/q\",\"parameters\":[\"-x\"]}}", "not supported", ENOTSUP },
 		{ ",\"vm\":{\"image\":{\"path\":\"/q\",\"format\":\"vmdk\"}}", "qemu-img convert", ENOTSUP },
+		{ ANNOTATION("boot-timeout", "soon"), "\"soon\" is no number of seconds", EINVAL },
 		{ ANNOTATION("engine", "xen"), "unknown engine \"xen\"", EINVAL },
 		{ ANNOTATION("memory", "much"), "invalid size of memory", EINVAL },
 		{ ANNOTATION("vcpus", "-1"), "is no number of vCPUs", EINVAL },

@@ -25,8 +25,7 @@
 #include "paradigm/vm/kernel.h"
 
 enum {
-	BOOT_SECONDS = 120, /* a guest that has not spoken by then never will, even where it is translated */
-	GUEST_CID = 3,	    /* the first that is nobody's; the guest is alone with its host */
+	GUEST_CID = 3, /* the first that is nobody's; the guest is alone with its host */
 	CONTROL_BACKLOG = 16,
 };
 
@@ -241,7 +240,7 @@ static void fill_config(struct vm_plan *plan, enum vm_kind kind)
 	config->pins_count = settings->pins_count;
 	memcpy(config->pins, settings->pins, sizeof(config->pins));
 	config->cid = GUEST_CID;
-	config->boot_seconds = BOOT_SECONDS;
+	config->boot_seconds = settings->boot_seconds;
 }
 
 static int prepare(enum vm_kind kind, struct vm_plan *plan, struct error *err)

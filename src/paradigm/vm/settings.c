@@ -8,7 +8,11 @@
 #include "base/str.h"
 #include "linux/vfio.h"
 
-enum { CPUS_MAX = 8192 };
+enum {
+	CPUS_MAX = 8192,
+	BOOT_SECONDS = 120, /* a guest that has not spoken by then never will, even where it is translated */
+	BOOT_SECONDS_MAX = 86400,
+};
 
 static const uint64_t MIB = UINT64_C(1) << 20, GIB = UINT64_C(1) << 30;
 
@@ -34,6 +38,17 @@ static int read_engine(const struct oci_spec *spec, struct vm_settings *settings
 		}
 	}
 	return text ? error_set(err, EINVAL, "unknown engine \"%s\"; known are auto, kvm and qemu", text) : 0;
+}
+
+static int read_patience(const struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+{
+	const char *text = oci_spec_annotation(spec, VM_ANNOTATION "boot-timeout");
+	uint64_t seconds = BOOT_SECONDS;
+
+	if (text && (str_to_u64(text, &seconds) < 0 || seconds > BOOT_SECONDS_MAX))
+		return error_set(err, EINVAL, "\"%s\" is no number of seconds for a guest to answer in", text);
+	settings->boot_seconds = (uint32_t)seconds;
+	return 0;
 }
 
 /* What the document says of the machine, or else the annotations; 0: nothing is said. */
@@ -305,6 +320,8 @@ int vm_settings_read(struct oci_spec *spec, struct vm_settings *settings, struct
 	*settings = (struct vm_settings){ .memory = 0 };
 	read_kernel(spec, settings);
 	ret = read_engine(spec, settings, err);
+	if (ret == 0)
+		ret = read_patience(spec, settings, err);
 	if (ret == 0)
 		ret = read_hardware(spec, &memory, &vcpus, err);
 	if (ret == 0)

@@ -10,6 +10,7 @@
  *     org.caisson.vm.vcpus            vm.hwConfig.vcpus,
  *     org.caisson.vm.memory           vm.hwConfig.memory, as docker writes sizes: "512m"
  *     org.caisson.vm.engine         "auto" (default), "kvm", "qemu"
+ *     org.caisson.vm.boot-timeout   seconds after which a guest that has not answered is given up; 0: never
  *     org.caisson.vm.machine        QEMU's -machine type, instead of our choice
  *     org.caisson.vm.hugepages      "2M" or "1G": guest memory in huge pages
  *     org.caisson.vm.vcpu-pin       host CPUs, one for each vCPU: "0-3" or "0,2"
@@ -55,8 +56,9 @@ struct vm_settings {
 	const char *kernels;	       /* directory of kernels; NULL: the system's */
 	const char *kernel, *initrd;   /* a path, or a name in there; NULL: the default */
 	struct oci_strings parameters; /* of the kernel */
-	uint64_t memory;	       /* bytes, a multiple of 2 MiB */
-	bool limited;		       /* the memory was said to be no more */
+	uint32_t boot_seconds;
+	uint64_t memory; /* bytes, a multiple of 2 MiB */
+	bool limited;	 /* the memory was said to be no more */
 	uint32_t vcpus;
 	uint64_t hugepages;
 	int32_t pins[VM_VCPUS_MAX];
