@@ -20,6 +20,8 @@
 
 enum { BLOCK = 64 << 10, FILES_MAX = 100000 };
 
+#define PACKAGE_MAX (INT64_C(2) << 30) /* bytes, unpacked: several times what Debian's largest kernel takes */
+
 /* Finds data.tar.*, and copies it to a file of its own. */
 static int copy_member(struct archive *ar, int to, struct error *err)
 {
@@ -105,6 +107,7 @@ static int take_files(struct inflate *inflate, struct archive *tar, int dir, str
 {
 	struct archive_entry *entry;
 	unsigned files = 0;
+	int64_t left = PACKAGE_MAX;
 	int ret;
 
 	while ((ret = archive_read_next_header(tar, &entry)) == ARCHIVE_OK) {
@@ -114,6 +117,10 @@ static int take_files(struct inflate *inflate, struct archive *tar, int dir, str
 			continue;
 		if (++files > FILES_MAX)
 			return error_set(err, EFBIG, "the package has more than %d modules", FILES_MAX);
+		if (archive_entry_size(entry) < 0 || archive_entry_size(entry) > left)
+			return error_set(err, EFBIG, "the package's kernel and modules are larger than %d GiB",
+					 (int)(PACKAGE_MAX >> 30));
+		left -= archive_entry_size(entry);
 		ret = take_file(tar, place, dir, err);
 		if (ret < 0)
 			return ret;

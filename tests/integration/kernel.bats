@@ -178,6 +178,21 @@ patch() # FILE OFFSET BYTES
 	[ -z "$(find "$STORE/kernels" -mindepth 1 -maxdepth 1 -name '.*')" ]
 }
 
+# One that says that it is larger than what it has; nothing of it must be written first.
+@test "a Debian package that would fill the disk is refused, and leaves nothing" {
+	command -v ar >/dev/null || skip "ar is not installed"
+	mkdir -p big/boot
+	truncate -s 3G big/boot/vmlinuz-6.1.0-big
+	tar -C big --sparse -cf data.tar ./boot
+	echo 2.0 >debian-binary
+	tar -cf control.tar -T /dev/null
+	ar rc big.deb debian-binary control.tar data.tar
+	try kernel add big.deb
+	[ "$status" = 1 ]
+	[[ "$output" == *"larger than 2 GiB"* ]]
+	[ -z "$(ls -A "$STORE/kernels")" ]
+}
+
 @test "two who add the same at once leave one of it" {
 	make_bzimage bzImage 6.1.0-test
 	caisson kernel ls
