@@ -15,7 +15,7 @@ setup_file() {
 	CLOUD=$(ls /lab/kernel/boot/vmlinuz-*)
 	export CLOUD
 	mkdir "$WWW"
-	head -c 2000000 /dev/urandom >"$WWW/big"
+	head -c 1000000 /dev/urandom >"$WWW/big"
 	modules=$(echo /lab/kernel/lib/modules/*/kernel)
 	image pv "$modules"/drivers/virtio/virtio_ring.ko "$modules"/drivers/virtio/virtio.ko \
 		"$modules"/drivers/virtio/virtio_mmio.ko "$modules"/net/core/failover.ko \
@@ -37,7 +37,7 @@ guest_init() {
 		i=0; until ping -c 1 -W 1 10.77.0.1 >/dev/null 2>&1 || [ $i = 30 ]; do i=$((i+1)); done
 		ping -c 3 -W 5 10.77.0.1 | grep received
 		echo "fetched $(wget -q -O - http://10.77.0.1:8080/big | sha256sum)"
-		mkdir /www; head -c 1000000 /dev/urandom >/www/own; echo "own $(sha256sum </www/own)"
+		mkdir /www; head -c 500000 /dev/urandom >/www/own; echo "own $(sha256sum </www/own)"
 		httpd -p 80 -h /www
 		i=0; until wget -q -O /dev/null http://10.77.0.1:8080/done 2>/dev/null || [ $i = 300 ]; do sleep 0.2; i=$((i+1)); done
 		echo "errors $(cat /sys/class/net/eth0/statistics/rx_errors /sys/class/net/eth0/statistics/tx_errors | xargs)"
@@ -110,9 +110,8 @@ try() { # ARGUMENTS of caisson vm boot
 	[[ $output == *"queues rx-0 rx-1 tx-0 tx-1"* ]]
 }
 
-@test "virtio-net by vhost-net carries bytes both ways, by a pair of queues for each vCPU" {
-	TAP=multi_queue try --kernel "$CLOUD" --initrd "$IMAGES/pv" --vcpus 2 --tap tap0,mac=02:00:00:00:00:42,queues=2,vhost
-	[[ $output == *"queues rx-0 rx-1 tx-0 tx-1"* ]]
+@test "virtio-net by vhost-net carries bytes both ways" {
+	try --kernel "$CLOUD" --initrd "$IMAGES/pv" --tap tap0,mac=02:00:00:00:00:42,vhost
 	[[ $output =~ vhost\ [1-9] ]]
 }
 
