@@ -100,8 +100,8 @@ linux() { # WORDS ARG...
 }
 
 @test "vm boot --isolation vm: a guest that is told nothing" {
-	linux "test=features" --isolation vm
-	[[ $output == *"here is 6."*" on 1 CPUs"* ]]
+	linux "test=features" --isolation vm --vcpus 2
+	[[ $output == *"here is 6."*" on 2 CPUs"* ]]
 	[[ $output != *hypervisor* ]]
 	[[ $output != *kvm-* ]]
 }
