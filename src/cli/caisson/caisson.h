@@ -93,6 +93,9 @@ int container_flags_open(struct container_flags *flags, struct error *err);
 int container_flags_finish(struct container_flags *flags, char **operands, int count, struct error *err);
 void container_flags_close(struct container_flags *flags);
 
+/* container_fields.c: sets the property of document that flag stands for. */
+int container_field(json_t *document, const char *flag, const char *value, struct error *err);
+
 /* machine_flags.c: the flags about what isolates, and whether they fit together. */
 int machine_flag(void *target, const struct cli_option *option, const char *value, struct error *err);
 int machine_flags_check(const json_t *document, struct error *err);

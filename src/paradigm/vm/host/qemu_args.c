@@ -87,10 +87,10 @@ static void add_machine(struct qemu_args *args, const struct vm_config *config, 
 	    board == &boards[0] && devices > MMIO_DEVICES ? ",ioapic2=on" : "",
 	    shared || config->hugepages ? ",memory-backend=ram" : "");
 	add_text(args, "-accel");
-	add_text(args, "tcg,thread=multi");
+	/* MiB of translated code: it would take as much as a GiB, more than a machine has beside its guest. */
+	add_text(args, "tcg,thread=multi,tb-size=256");
 	add_text(args, "-cpu");
-	/* The leanest CPU is the fastest to translate; its random numbers are what the guest's kernel would wait for.
-	 */
+	/* The leanest CPU is the fastest to translate; a guest's kernel would wait for its random numbers. */
 	add_text(args, "qemu64,+rdrand");
 	add_text(args, "-m");
 	add(args, "%" PRIu64 "k", config->memory >> 10);
