@@ -111,7 +111,7 @@ static int add_disk(struct machine *machine, const struct vm_disk *disk, size_t 
 	unsigned queues = machine->vcpus_wanted < VIRTIO_BLK_QUEUES_MAX ? machine->vcpus_wanted : VIRTIO_BLK_QUEUES_MAX;
 	struct device *device;
 	struct block *block;
-	char serial[24];
+	char serial[32];
 	int result = machine_open_disk(machine, disk, &block, err);
 
 	if (result < 0)
