@@ -103,7 +103,7 @@ table()
 		125|run --isolation pv --engine xen busybox|known are auto, kvm and qemu
 		125|run --isolation pv --network host busybox|has a kernel of its own and shares no namespace
 		125|run --isolation vm --pid host busybox|has a kernel of its own and shares no namespace
-		125|run --isolation vm --device /dev/null busybox|devices of the host are not given
+		125|run --isolation vm --device /dev/null busybox|has no device files of the host
 		125|run -v here:there busybox|mount path must be absolute
 		125|run --mount type=xyzzy busybox|known are bind, volume and tmpfs
 		125|run --mount type=bind,source=/none/such,target=/x busybox|does not exist
