@@ -98,19 +98,20 @@ log_of()
 }
 
 @test "two can attach at once, and a signal of one is the instance's" {
-	caisson run -d --name box busybox sh -c 'trap "echo bye; exit 6" TERM; echo up; while :; do sleep 0.05; done'
+	caisson run -d --name box busybox sh -c 'trap "echo bye; exit 6" TERM; while :; do echo up; sleep 0.05; done'
 	"$CAISSON_BUILD/bin/caisson" --root "$STORE" attach box >"$BATS_TEST_TMPDIR/one" <"$BATS_FILE_TMPDIR/empty" 3>&- &
 	first=$!
 	"$CAISSON_BUILD/bin/caisson" --root "$STORE" attach box >"$BATS_TEST_TMPDIR/two" <"$BATS_FILE_TMPDIR/empty" 3>&- &
 	second=$!
-	sleep 0.5
+	eventually grep up "$BATS_TEST_TMPDIR/one"
+	eventually grep up "$BATS_TEST_TMPDIR/two"
 	kill -TERM "$first"
 	run wait "$second"
 	code=0
 	wait "$first" || code=$?
 	[ "$code" -eq 6 ]
-	[ "$(cat "$BATS_TEST_TMPDIR/one")" = bye ]
-	[ "$(cat "$BATS_TEST_TMPDIR/two")" = bye ]
+	[ "$(tail -1 "$BATS_TEST_TMPDIR/one")" = bye ]
+	[ "$(tail -1 "$BATS_TEST_TMPDIR/two")" = bye ]
 }
 
 @test "a foreground run passes signals on" {

@@ -165,14 +165,17 @@ runs_qemu()
 
 @test "a terminal is the guest's, with its size, and is given back as it was" {
 	JQ='.process.terminal = true' config sh -c 'tty; sleep 1; stty size; read line; echo "<$line>"; exit 4'
-	export -f machine
-	cat >"$BATS_TEST_TMPDIR/session" <<-'SESSION'
-		stty rows 31 cols 97
-		before=$(stty -g)
-		(machine pv)
-		echo "status $?"
-		[ "$(stty -g)" = "$before" ] && echo "as it was"
-	SESSION
+	# script(1) starts $SHELL, which may not hand exported functions on.
+	{
+		declare -f machine
+		cat <<-'SESSION'
+			stty rows 31 cols 97
+			before=$(stty -g)
+			(machine pv)
+			echo "status $?"
+			[ "$(stty -g)" = "$before" ] && echo "as it was"
+		SESSION
+	} >"$BATS_TEST_TMPDIR/session"
 	{ eventually says "31 97" && printf 'typed\r'; sleep 1; } |
 		script -qefc "bash $BATS_TEST_TMPDIR/session" "$BATS_TEST_TMPDIR/typescript" >"$BATS_TEST_TMPDIR/out" 3>&- 4>&-
 	cat "$BATS_TEST_TMPDIR/out"
