@@ -22,6 +22,10 @@ enum {
 	PIT_VECTOR = 0x41,
 	SPURIOUS_VECTOR = 0xff,
 	APIC_BASE_MSR = 0x1b,
+	KVM_CLOCK_MSR = 0x4b564d01,
+	KVM_STEAL_TIME_MSR = 0x4b564d03,
+	KVM_EOI_MSR = 0x4b564d04,
+	KVM_FEATURES = 1 << 3 | 1 << 5 | 1 << 6, /* of these three */
 	TRAMPOLINE = 0x8000,
 	ONLINE = 0x9000, /* processors that were started count themselves here */
 };
@@ -136,11 +140,22 @@ struct frame;
 static volatile u32 timer_count, pit_count;
 static u64 idt[256];
 
+/* What KVM writes: Documentation/virt/kvm/x86/msr.rst. */
+static volatile u32 kvm_clock[8] __attribute__((aligned(32)));	     /* version, -, time stamp (2), time (2), factor */
+static volatile u32 kvm_steal_time[16] __attribute__((aligned(64))); /* time (2), version */
+static volatile u32 kvm_eoi;					     /* bit 0: clearing it is enough */
+static volatile u32 kvm_eoi_count;
+
 static void __attribute__((interrupt)) on_timer(struct frame *frame)
 {
 	(void)frame;
 	timer_count++;
-	*at(APIC + 0xb0) = 0;
+	if (kvm_eoi & 1) {
+		kvm_eoi = 0;
+		kvm_eoi_count++;
+	} else {
+		*at(APIC + 0xb0) = 0;
+	}
 }
 
 static void __attribute__((interrupt)) on_pit(struct frame *frame)
@@ -224,6 +239,28 @@ static void test_timers(void)
 	*at(IOAPIC + 16) = 1 << 16;
 }
 
+/* KVM's own clock, the time that it took from us, and ends of interrupts that need no exit. */
+static void test_kvm(void)
+{
+	u32 features = 0x40000001, timers = timer_count;
+
+	__asm__ volatile("cpuid" : "+a"(features) : : "ebx", "ecx", "edx");
+	report("kvm: clock, steal time, end of interrupt are there", (features & KVM_FEATURES) == KVM_FEATURES);
+	if ((features & KVM_FEATURES) != KVM_FEATURES)
+		return;
+	write_msr(KVM_CLOCK_MSR, (u32)kvm_clock | 1);
+	report("kvm: the clock is told", kvm_clock[0] && !(kvm_clock[0] & 1) && kvm_clock[6]);
+	write_msr(KVM_STEAL_TIME_MSR, (u32)kvm_steal_time | 1);
+	report("kvm: steal time is told", kvm_steal_time[2] && !(kvm_steal_time[2] & 1));
+	write_msr(KVM_EOI_MSR, (u32)&kvm_eoi | 1);
+	for (u32 i = 1; i <= 3; i++) {
+		*at(APIC + 0x380) = 1000;
+		await(&timer_count, timers + i);
+	}
+	report("kvm: interrupts end without an exit", timer_count == timers + 3 && kvm_eoi_count);
+	write_msr(KVM_EOI_MSR, 0);
+}
+
 static u32 asked_processors(void)
 {
 	u32 count;
@@ -272,6 +309,8 @@ void main(u32 magic, const struct multiboot_info *info)
 	test_multiboot(magic, info);
 	test_processor(arguments);
 	test_timers();
+	if (find(arguments, "told=yes"))
+		test_kvm();
 	if (cpus)
 		test_processors((u32)(*cpus - '0'));
 	if (find(arguments, " fail"))

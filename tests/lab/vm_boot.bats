@@ -120,7 +120,7 @@ linux() { # WORDS ARG...
 	printf 'NR_CPUS=1\n' >"$BATS_TEST_TMPDIR/env"
 	STATUS=1 boot --kernel "$kernel" --initrd "$BATS_TEST_TMPDIR/env" --vcpus 3 --cmdline "told=yes cpus=3"
 	[[ $output != *FAIL* ]]
-	[ "$(grep -c ^PASS <<<"$output")" = 14 ]
+	[ "$(grep -c ^PASS <<<"$output")" = 18 ]
 	STATUS=1 boot --kernel "$kernel" --initrd "$BATS_TEST_TMPDIR/env" --vcpus 2 --isolation vm --cmdline "told=no cpus=2"
 	[[ $output != *FAIL* ]]
 	# (1 << 1) | 1
