@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* paradigm/vm/host/confine: what a confined thread may do, and what becomes of one that does more. */
 #include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/vfio.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -167,6 +169,65 @@ static void test_forbidden(void **state)
 	assert_true(WIFSIGNALED(confined(CONFINE_MAIN, do_unix_socket, &words)));
 }
 
+/* Standard error is no device: a call that is let through fails, and the process goes on. */
+static void do_map_memory(void)
+{
+	(void)ioctl(STDERR_FILENO, KVM_SET_USER_MEMORY_REGION, NULL);
+}
+
+static void do_route(void)
+{
+	(void)ioctl(STDERR_FILENO, KVM_SET_GSI_ROUTING, NULL);
+}
+
+static void do_listen(void)
+{
+	(void)ioctl(STDERR_FILENO, KVM_IRQFD, NULL);
+}
+
+static void do_set_interrupts(void)
+{
+	(void)ioctl(STDERR_FILENO, VFIO_DEVICE_SET_IRQS, NULL);
+}
+
+static void do_reset_device(void)
+{
+	(void)ioctl(STDERR_FILENO, VFIO_DEVICE_RESET);
+}
+
+static void do_map_for_device(void)
+{
+	(void)ioctl(STDERR_FILENO, VFIO_IOMMU_MAP_DMA, NULL);
+}
+
+static bool killed(enum confine_role role, void (*act)(void))
+{
+	const char *words;
+	int status = confined(role, act, &words);
+
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS;
+}
+
+/* What a device of the host's needs, the vCPUs of its machine may do, and nobody else; and no more than that. */
+static void test_passthrough(void **state)
+{
+	static void (*const needed[])(void) = { do_map_memory, do_route, do_listen, do_set_interrupts };
+
+	(void)state;
+	need_filters();
+	for (size_t i = 0; i < sizeof(needed) / sizeof(*needed); i++) {
+		assert_false(killed(CONFINE_PASSTHROUGH, needed[i]));
+		assert_true(killed(CONFINE_VCPU, needed[i]));
+		assert_true(killed(CONFINE_IO, needed[i]));
+		assert_true(killed(CONFINE_FILES, needed[i]));
+	}
+	for (enum confine_role role = CONFINE_MAIN; role < ROLES; role++) {
+		assert_int_equal(killed(role, do_set_interrupts), role != CONFINE_PASSTHROUGH);
+		assert_true(killed(role, do_reset_device));
+		assert_true(killed(role, do_map_for_device));
+	}
+}
+
 /* The number is the one of the call. */
 static void test_told(void **state)
 {
@@ -278,9 +339,10 @@ static void test_size(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_size),	     cmocka_unit_test(test_allowed), cmocka_unit_test(test_forbidden),
-		cmocka_unit_test(test_told),	     cmocka_unit_test(test_workers), cmocka_unit_test(test_own_thread),
-		cmocka_unit_test(test_capabilities),
+		cmocka_unit_test(test_size),	   cmocka_unit_test(test_allowed),
+		cmocka_unit_test(test_forbidden),  cmocka_unit_test(test_passthrough),
+		cmocka_unit_test(test_told),	   cmocka_unit_test(test_workers),
+		cmocka_unit_test(test_own_thread), cmocka_unit_test(test_capabilities),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

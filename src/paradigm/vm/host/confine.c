@@ -117,16 +117,17 @@ static const struct call everywhere[] = {
 /* A device is reset in the thread of the vCPU that asks for it; its disk is flushed there, and closed by the main one.
  */
 static const struct call of_devices[] = {
-	ALWAYS(preadv),	  ALWAYS(pwritev),	   ALWAYS(preadv2),  ALWAYS(pwritev2),	     ALWAYS(io_uring_enter),
-	THREADS,	  ALWAYS(timerfd_settime), ALWAYS(shutdown), IOCTL(KVM_IRQ_LINE),    IOCTL(KVM_SET_GSI_ROUTING),
-	IOCTL(KVM_IRQFD), IOCTLS_OF(VFIO_TYPE),	   IOCTLS_OF_TAP,    IOCTLS_OF(IOCTL_VHOST),
+	ALWAYS(preadv),		ALWAYS(pwritev), ALWAYS(preadv2),	  ALWAYS(pwritev2),
+	ALWAYS(io_uring_enter), THREADS,	 ALWAYS(timerfd_settime), ALWAYS(shutdown),
+	IOCTL(KVM_IRQ_LINE),	IOCTLS_OF_TAP,	 IOCTLS_OF(IOCTL_VHOST),
 };
 
 static const struct call of_vcpu[] = {
 	IOCTL(KVM_RUN), IOCTL(KVM_GET_REGS), /* where it crashed */
 };
 
-/* Registers of a device are memory of the guest, and its messages interrupts; where and which, the guest says. */
+/* Registers of a device are memory of the guest, and its messages interrupts; where and which, the guest says.  What
+ * the device reaches of memory (VFIO_IOMMU_MAP_DMA) is settled before. */
 static const struct call of_passthrough[] = {
 	IOCTL(KVM_SET_USER_MEMORY_REGION),
 	IOCTL(KVM_SET_GSI_ROUTING),
