@@ -46,11 +46,11 @@ try_127()
 	run -127 caisson "$@" <"$BATS_FILE_TMPDIR/empty"
 }
 
-# eventually CONDITION...: tries for ten seconds.
+# eventually CONDITION...: tries for a minute: a busy machine is slow, and only a failure takes so long.
 eventually()
 {
 	local i
-	for ((i = 0; i < 200; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		if "$@" >"$BATS_TEST_TMPDIR/eventually" 2>&1; then
 			return 0
 		fi

@@ -68,14 +68,16 @@ settled()
 }
 
 @test "kill -9 of a foreground run: the instance lives on, and --rm is still done" {
-	"$CAISSON_BUILD/bin/caisson" --root "$STORE" run --rm --name box busybox sh -c 'echo up; sleep 1' \
+	"$CAISSON_BUILD/bin/caisson" --root "$STORE" run --rm --name box busybox \
+		sh -c 'echo up; until [ -e /go ]; do sleep 0.05; done' \
 		>"$BATS_TEST_TMPDIR/out" <"$BATS_FILE_TMPDIR/empty" 3>&- &
 	pid=$!
 	eventually grep up "$BATS_TEST_TMPDIR/out"
 	id=$(caisson ps -q --no-trunc)
 	kill -9 "$pid"
-	sleep 0.2
+	eventually no_such_process "$pid"
 	[ "$(state_of box)" = running ]
+	caisson exec box touch /go
 	eventually nothing_left "$id"
 }
 
@@ -208,12 +210,12 @@ tampered()
 		"update --memory 20m box" "stop -t 0 box" "kill box" "system df"; do
 		code=0
 		# shellcheck disable=SC2086 # words
-		timeout 10 "$CAISSON_BUILD/bin/caisson" --root "$STORE" $command >"$BATS_TEST_TMPDIR/out" 2>&1 \
+		timeout 60 "$CAISSON_BUILD/bin/caisson" --root "$STORE" $command >"$BATS_TEST_TMPDIR/out" 2>&1 \
 			<"$BATS_FILE_TMPDIR/empty" || code=$?
 		[ "$code" -lt 124 ] || [ "$code" -eq 125 ] || [ "$code" -eq 137 ] ||
 			{ echo "$* $change: $command: $code"; cat "$BATS_TEST_TMPDIR/out"; return 1; }
 	done
-	timeout 20 "$CAISSON_BUILD/bin/caisson" --root "$STORE" rm -fv box "$id" >"$BATS_TEST_TMPDIR/out" 2>&1 ||
+	timeout 60 "$CAISSON_BUILD/bin/caisson" --root "$STORE" rm -fv box "$id" >"$BATS_TEST_TMPDIR/out" 2>&1 ||
 		{ echo "$* $change: rm"; cat "$BATS_TEST_TMPDIR/out"; return 1; }
 	[ ! -e "$dir" ]
 }

@@ -88,7 +88,7 @@ ids_now()
 removed() # NAME
 {
 	ids_now
-	timeout 20 "$CAISSON_BUILD/bin/caisson" --root "$STORE" rm -fv "$1" >"$BATS_TEST_TMPDIR/rm" 2>&1 ||
+	timeout 60 "$CAISSON_BUILD/bin/caisson" --root "$STORE" rm -fv "$1" >"$BATS_TEST_TMPDIR/rm" 2>&1 ||
 		{ echo "rm -f $1:"; cat "$BATS_TEST_TMPDIR/rm"; caisson ps -a; return 1; }
 }
 
@@ -189,7 +189,7 @@ created()
 			[ "$command" = pause ] || caisson pause step >"$BATS_TEST_TMPDIR/out"
 			killed_at "" "$call" "$n" "$command" step
 			[ "$(state_of step)" != paused ] || caisson unpause step >"$BATS_TEST_TMPDIR/out"
-			timeout 10 "$CAISSON_BUILD/bin/caisson" --root "$STORE" exec step true <"$BATS_FILE_TMPDIR/empty" ||
+			timeout 60 "$CAISSON_BUILD/bin/caisson" --root "$STORE" exec step true <"$BATS_FILE_TMPDIR/empty" ||
 				{ echo "after a kill at $call $n of $command"; false; }
 		done <"$BATS_TEST_TMPDIR/$command"
 	done

@@ -16,11 +16,29 @@ teardown()
 	caisson rm -f $(caisson ps -aq) >"$BATS_TEST_TMPDIR/rm.log" 2>&1 || true
 }
 
-sleeper() # NAME [FLAGS...]
+says() # NAME TEXT
+{
+	caisson logs "$1" | grep "$2"
+}
+
+# program NAME [FLAGS...] SCRIPT: an instance of a shell that has got as far as to say "ready".
+program()
 {
 	local name=$1
 	shift
-	caisson run -d --name "$name" "$@" busybox sh -c 'trap "exit 7" TERM; while :; do sleep 0.05; done' <"$BATS_FILE_TMPDIR/empty"
+	caisson run -d --name "$name" "${@:1:$#-1}" busybox sh -c "${*: -1}" <"$BATS_FILE_TMPDIR/empty"
+	eventually says "$name" ready
+}
+
+sleeper() # NAME [FLAGS...]
+{
+	program "$@" 'trap "exit 7" TERM; echo ready; while :; do sleep 0.05; done'
+}
+
+# One that is asked to end and takes its time: it ends with 9, unless it is killed.
+slow() # NAME [FLAGS...]
+{
+	program "$@" 'trap "sleep 8; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
 }
 
 @test "create, start, wait, start again, rm" {
@@ -46,40 +64,32 @@ sleeper() # NAME [FLAGS...]
 }
 
 @test "run -d lets go of the caller's descriptors" {
-	# The substitution ends only when nobody holds its pipe any more.
-	started=$SECONDS
-	id=$(caisson run -d --name box busybox sleep 20 2>&1)
-	[ $((SECONDS - started)) -lt 10 ]
+	# The substitution ends only when nobody holds its pipe any more: else it would outlast the instance.
+	id=$(caisson run -d --name box busybox sleep 1000 2>&1)
+	[ "$(state_of box)" = running ]
 }
 
 @test "stop asks first, and kills after the grace period" {
 	sleeper box
-	sleep 0.2
 	caisson stop box
 	[ "$(caisson inspect -f '{{.State.ExitCode}}' box)" = 7 ]
-	caisson run -d --name deaf busybox sh -c 'trap "" TERM; while :; do sleep 0.05; done'
-	sleep 0.2
-	started=$SECONDS
-	caisson stop -t 1 deaf
-	[ $((SECONDS - started)) -lt 6 ]
-	[ "$(caisson inspect -f '{{.State.ExitCode}}' deaf)" = 137 ]
-	caisson stop deaf
+	slow slow
+	caisson stop -t 1 slow
+	[ "$(caisson inspect -f '{{.State.ExitCode}}' slow)" = 137 ]
+	caisson stop slow
 }
 
 @test "--stop-signal and --stop-timeout are what stop uses" {
-	caisson run -d --name box --stop-signal USR1 busybox sh -c 'trap "exit 9" USR1; while :; do sleep 0.05; done'
-	sleep 0.2
+	program box --stop-signal USR1 'trap "exit 9" USR1; echo ready; while :; do sleep 0.05; done'
 	caisson stop box
 	[ "$(caisson inspect -f '{{.State.ExitCode}}' box)" = 9 ]
-	caisson run -d --name deaf --stop-timeout 0 busybox sh -c 'trap "" TERM; while :; do sleep 0.05; done'
-	started=$SECONDS
-	caisson stop deaf
-	[ $((SECONDS - started)) -lt 5 ]
+	slow slow --stop-timeout 0
+	caisson stop slow
+	[ "$(caisson inspect -f '{{.State.ExitCode}}' slow)" = 137 ]
 }
 
 @test "kill sends any signal by name or number" {
 	sleeper box
-	sleep 0.2
 	caisson kill -s SIGTERM box
 	[ "$(caisson wait box)" = 7 ]
 	sleeper other
@@ -106,22 +116,23 @@ sleeper() # NAME [FLAGS...]
 }
 
 @test "pause freezes, unpause lets go on" {
-	caisson run -d --name box busybox sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.02; done'
-	sleep 0.2
+	program box 'i=0; echo ready; while :; do i=$((i+1)); echo $i >/new; mv /new /count; sleep 0.02; done'
+	count=/proc/$(process_of box)/root/count
+	eventually test -s "$count"
 	caisson pause box
 	[ "$(state_of box)" = paused ]
 	[[ "$(caisson ps --format '{{.Status}}')" == *"(Paused)" ]]
-	one=$(caisson logs box | tail -1)
+	one=$(cat "$count")
 	sleep 0.3
-	[ "$(caisson logs box | tail -1)" = "$one" ]
+	[ "$(cat "$count")" -eq "$one" ]
 	try exec box true
 	[ "$status" -eq 1 ]
 	[[ "$output" == *"is paused"* ]]
 	try pause box
 	[ "$status" -eq 1 ]
 	caisson unpause box
-	sleep 0.2
-	[ "$(caisson logs box | tail -1)" -gt "$one" ]
+	goes_on() { [ "$(cat "$count")" -gt "$one" ]; }
+	eventually goes_on
 	try unpause box
 	[ "$status" -eq 1 ]
 }
@@ -219,7 +230,7 @@ sleeper() # NAME [FLAGS...]
 
 @test "an instance that is waiting to be restarted can be removed" {
 	caisson run -d --name box --restart always busybox false
-	sleep 1
+	eventually is_in_state box restarting
 	caisson rm -f box
 	run ! caisson inspect box
 	eventually nothing_left
@@ -302,8 +313,8 @@ sleeper() # NAME [FLAGS...]
 
 @test "stats tells the page cache from what programs hold" {
 	[ -e /sys/fs/cgroup/memory/memory.limit_in_bytes ] || skip "needs cgroup v1's memory controller"
-	caisson run -d --name box busybox sh -c 'dd if=/dev/zero of=/file bs=1M count=20; cat /file >/dev/null; sleep 100'
-	sleep 1
+	caisson run -d --name box busybox sh -c 'dd if=/dev/zero of=/file bs=1M count=20; cat /file >/dev/null; echo ready; sleep 1000'
+	eventually says box ready
 	read -r rss cache < <(caisson stats --no-stream --format '{{.RSS}} {{.Cache}}' box)
 	[[ "$cache" == *MiB ]]
 	[[ "$rss" == *KiB ]]
