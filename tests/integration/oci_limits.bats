@@ -94,7 +94,7 @@ on_v2() {
 
 @test "events goes on at the interval until the container ends" {
 	oci_start "$ID"
-	oci events --interval 100ms "$ID" >events.log 2>&1 &
+	oci events --interval 100ms "$ID" >events.log 2>&1 3>&- &
 	local watcher=$!
 	lines() { [ "$(wc -l <events.log)" -ge "$1" ]; }
 	wait_for lines 3
@@ -103,12 +103,30 @@ on_v2() {
 	[ "$(jq -r .type events.log | sort -u)" = stats ]
 }
 
+@test "events takes the end of a container for no failure, whenever it comes" {
+	local watcher n
+	watched() { grep -q stats "events.$n"; }
+	for ((n = 0; n < 10; n++)); do
+		oci_start "$ID-$n"
+		oci events --interval 1ms "$ID-$n" >"events.$n" 2>&1 3>&- &
+		watcher=$!
+		wait_for watched
+		oci delete --force "$ID-$n"
+		wait "$watcher"
+		# Each line is whole.
+		[ "$(jq -r '.data.cpu.usage | has("total")' "events.$n" | sort -u)" = true ]
+	done
+}
+
 @test "events tells of an OOM kill" {
 	config '.linux.resources.memory={"limit": 16777216, "swap": 16777216} | .root.readonly=false'
-	args sh -c 'while :; do x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr "\0" x); sleep 0.2; done'
+	# Once it is watched: its first process may be the first to be killed.
+	args sh -c 'until [ -e /tmp/go ]; do sleep 0.05; done; while :; do x=$(dd if=/dev/zero bs=1M count=64 2>/dev/null | tr "\0" x); sleep 0.2; done'
 	ln -sf busybox "$WORK/rootfs/bin/tr"
 	oci_start "$ID"
-	oci events --interval 10s "$ID" >events.log 2>&1 &
+	oci events --interval 100ms "$ID" >events.log 2>&1 3>&- &
+	wait_for grep -q stats events.log
+	: >"$WORK/rootfs/tmp/go"
 	wait_for grep -qx "{\"type\":\"oom\",\"id\":\"$ID\"}" events.log
 }
 

@@ -44,11 +44,22 @@ static int print_event(const char *type, const char *id, const char *data, struc
 	return str_failed(&line) ? error_errno(err, ENOMEM, "cannot write an event") : oci_print(str_text(&line), err);
 }
 
-static int print_stats(struct instance *instance, struct error *err)
+static bool has_ended(int pidfd)
+{
+	return poll(&(struct pollfd){ .fd = pidfd, .events = POLLIN }, 1, 0) > 0;
+}
+
+/* Without pidfd (-1) whatever cannot be read is an error. */
+static int print_stats(struct instance *instance, int pidfd, struct error *err)
 {
 	cleanup_free char *json = NULL;
 	int ret = container_stats_json(&instance->runtime, &instance->container, &json, err);
 
+	/* Somebody may have removed its cgroup meanwhile: half of the figures, or none, and no failure of anybody's. */
+	if (pidfd >= 0 && has_ended(pidfd)) {
+		*err = ERROR_INIT;
+		return 0;
+	}
 	return ret < 0 ? ret : print_event("stats", instance->container.id, json, err);
 }
 
@@ -75,7 +86,7 @@ static int watch(struct instance *instance, const struct cgroup *cgroup, int pid
 		bool happened = false;
 
 		if (left <= 0) {
-			ret = print_stats(instance, err);
+			ret = print_stats(instance, pidfd, err);
 			due += interval;
 			continue;
 		}
@@ -112,7 +123,7 @@ static int tell(struct oci *oci, const struct flags *flags, const char *id, stru
 	if (status == RUNTIME_STOPPED)
 		return error_set(err, ESRCH, "container with id %s is not running", id);
 	if (flags->stats)
-		return print_stats(&instance, err);
+		return print_stats(&instance, -1, err);
 	pidfd = pidfd_of(instance.container.pid);
 	if (pidfd < 0)
 		return error_set(err, ESRCH, "container with id %s is not running", id);
