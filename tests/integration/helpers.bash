@@ -70,9 +70,10 @@ status_of() {
 	oci state "$1" | jq -r .status
 }
 
+# wait_for CONDITION...: tries for a minute: a busy machine is slow, and only a failure takes so long.
 wait_for() {
 	local i
-	for ((i = 0; i < 100; i++)); do
+	for ((i = 0; i < 1200; i++)); do
 		"$@" && return 0
 		sleep 0.05
 	done

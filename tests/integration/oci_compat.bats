@@ -59,7 +59,7 @@ userns() {
 	local dir=/sys/fs/cgroup/freezer$NAMED
 	mkdir -p "$dir"
 	echo FROZEN >"$dir/freezer.state"
-	run -1 timeout 20 "$RUNTIME" --root "$STATE" run "$ID"
+	run -1 timeout 60 "$RUNTIME" --root "$STATE" run "$ID"
 	[[ $output == *"container's cgroup unexpectedly frozen"* ]]
 	[ "$(cat "$dir/freezer.state")" = FROZEN ]
 }

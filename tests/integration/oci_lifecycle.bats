@@ -62,9 +62,12 @@ teardown() { oci_teardown; }
 	args sh -c 'trap "echo usr1" USR1; trap "exit 3" USR2; echo ready; while :; do sleep 0.05; done'
 	oci_start "$ID"
 	wait_for grep -q ready output
-	local name
-	for name in USR1 SIGUSR1 usr1 sigusr1 10; do oci kill "$ID" "$name"; sleep 0.2; done
-	[ "$(grep -c usr1 output)" -ge 4 ]
+	local name heard=0
+	hears() { [ "$(grep -c usr1 output)" -eq "$1" ]; }
+	for name in USR1 SIGUSR1 usr1 sigusr1 10; do
+		oci kill "$ID" "$name"
+		wait_for hears $((++heard))
+	done
 	oci kill "$ID" 0
 	run -1 oci kill "$ID" NOPE
 	[[ $output == *'unknown signal \"NOPE\"'* ]]
@@ -87,14 +90,16 @@ teardown() { oci_teardown; }
 @test "kill --all with another signal reaches each process once" {
 	config '.linux.namespaces |= map(select(.type != "pid"))'
 	args sh -c 'trap "echo one" TERM; (trap "echo two" TERM; while :; do sleep 0.1; done) & while :; do sleep 0.1; done'
-	oci run "$ID" >"$BUNDLE/output" 2>&1 <"$WORK/nothing" &
+	oci run "$ID" >"$BUNDLE/output" 2>&1 <"$WORK/nothing" 3>&- &
 	wait_for is "$ID" running
 	processes() { [ "$(oci ps --format json "$ID" | jq length)" -ge "$1" ]; }
 	wait_for processes 4
 	oci kill --all "$ID" TERM
-	said() { [ "$(grep -c . "$BUNDLE/output")" -ge 2 ]; }
-	wait_for said
-	[ "$(grep -v Terminated "$BUNDLE/output" | sort | tr '\n' ' ')" = "one two " ]
+	said() { [ "$(grep -v Terminated "$BUNDLE/output" | sort | tr '\n' ' ')" = "$1" ]; }
+	wait_for said "one two "
+	# Who has heard it twice says so before it hears of another one.
+	oci kill --all "$ID" TERM
+	wait_for said "one one two two "
 	is "$ID" running
 }
 

@@ -35,11 +35,14 @@ tells() {
 
 messages() { tr '\n' ' ' <"$BUNDLE/messages"; }
 
+# The manager has got a message before it has written it down.
+has_heard() { [ "$(messages)" = "$1" ]; }
+
 @test "run --detach returns once the container is ready, and names its process to the manager" {
 	manager
 	tells 'STATUS=loaded,READY=1' 'sleep 1000'
 	oci_start "$ID"
-	[ "$(messages)" = "READY=1 MAINPID=$(oci state "$ID" | jq .pid) BARRIER=1 " ]
+	wait_for has_heard "READY=1 MAINPID=$(oci state "$ID" | jq .pid) BARRIER=1 "
 }
 
 @test "run --detach returns when the container ends without having been ready" {
@@ -54,7 +57,7 @@ messages() { tr '\n' ' ' <"$BUNDLE/messages"; }
 	tells 'READY=1' 'sleep 1000'
 	oci create "$ID" >"$BUNDLE/output" 2>&1
 	oci start "$ID"
-	[ "$(messages)" = "READY=1 MAINPID=$(oci state "$ID" | jq .pid) BARRIER=1 " ]
+	wait_for has_heard "READY=1 MAINPID=$(oci state "$ID" | jq .pid) BARRIER=1 "
 	run -0 oci delete --force "$ID"
 	[ ! -e "$STATE/$ID" ]
 }
