@@ -4,7 +4,6 @@
  * held: that is queued here, and taken out by the loop.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,19 +14,11 @@
 #include "paradigm/vm/host/cmdline.h"
 #include "paradigm/vm/host/confine.h"
 #include "paradigm/vm/host/engine.h"
+#include "paradigm/vm/host/mailbox.h"
 
 enum {
 	CONSOLE_MAX = 256 << 10, /* bytes that wait; what is more is lost, as on any line that nobody reads */
 	AGENT_MAX = 16 << 20,	 /* twice what credit allows: a guest that does not care for it is at fault */
-};
-
-struct kvm;
-
-struct queue {
-	struct kvm *kvm;
-	struct str bytes;
-	size_t max;
-	bool overflow;
 };
 
 struct kvm {
@@ -37,51 +28,22 @@ struct kvm {
 	struct loop *loop;
 	struct engine_owner owner;
 	struct machine *machine;
-	pthread_mutex_t lock; /* of the queues */
-	struct queue console, agent;
+	struct mailbox console, agent;
 	bool told; /* ended() was called */
 	struct loop_source wake, end;
 };
 
-/* ---- from the machine's threads ---- */
-
-static void enqueue(void *context, const void *bytes, size_t count)
-{
-	struct queue *queue = context;
-	struct kvm *kvm = queue->kvm;
-	const uint64_t one = 1;
-	bool wake;
-
-	(void)pthread_mutex_lock(&kvm->lock);
-	wake = kvm->console.bytes.length == 0 && kvm->agent.bytes.length == 0;
-	if (queue->bytes.length + count <= queue->max)
-		str_append_bytes(&queue->bytes, bytes, count);
-	else
-		queue->overflow = true;
-	(void)pthread_mutex_unlock(&kvm->lock);
-	if (wake && write(kvm->wake.fd, &one, sizeof(one)) < 0)
-		return; /* it is readable anyway */
-}
-
 /* ---- on the loop ---- */
 
-/* Takes out what is in a queue and tells it. */
-static bool deliver(struct queue *queue, void (*tell)(void *context, const void *bytes, size_t count))
+static bool deliver(struct kvm *kvm, struct mailbox *box, void (*tell)(void *context, const void *bytes, size_t count))
 {
-	struct kvm *kvm = queue->kvm;
-	struct str taken;
-	bool overflow;
+	struct str bytes;
+	bool whole = mailbox_take(box, &bytes);
 
-	(void)pthread_mutex_lock(&kvm->lock);
-	taken = queue->bytes;
-	overflow = queue->overflow || str_failed(&queue->bytes);
-	queue->bytes = STR_INIT;
-	queue->overflow = false;
-	(void)pthread_mutex_unlock(&kvm->lock);
-	if (taken.length > 0)
-		tell(kvm->owner.context, taken.text, taken.length);
-	str_free(&taken);
-	return !overflow;
+	if (bytes.length > 0)
+		tell(kvm->owner.context, bytes.text, bytes.length);
+	str_free(&bytes);
+	return whole;
 }
 
 static void end_with(struct kvm *kvm, const struct engine_end *end)
@@ -98,8 +60,8 @@ static void deliver_all(struct kvm *kvm)
 	const struct engine_end flood = { .how = MACHINE_CRASHED,
 					  .reason = "its agent sends more than anybody can have asked for" };
 
-	(void)deliver(&kvm->console, kvm->owner.console);
-	if (!deliver(&kvm->agent, kvm->owner.agent)) {
+	(void)deliver(kvm, &kvm->console, kvm->owner.console);
+	if (!deliver(kvm, &kvm->agent, kvm->owner.agent)) {
 		machine_stop(kvm->machine);
 		end_with(kvm, &flood);
 	}
@@ -148,10 +110,9 @@ static void kvm_free(struct engine *engine)
 		loop_remove(kvm->loop, &kvm->wake);
 		close(kvm->wake.fd);
 	}
-	str_free(&kvm->console.bytes);
-	str_free(&kvm->agent.bytes);
+	mailbox_close(&kvm->console);
+	mailbox_close(&kvm->agent);
 	str_free(&kvm->command_line);
-	(void)pthread_mutex_destroy(&kvm->lock);
 	free(kvm);
 }
 
@@ -160,15 +121,15 @@ static int open_all(struct kvm *kvm, struct error *err)
 	const struct machine_options options = {
 		.config = &kvm->config,
 		.loop = kvm->loop,
-		.console = { .output = enqueue, .context = &kvm->console },
-		.agent = { .output = enqueue, .context = &kvm->agent },
+		.console = { .output = mailbox_put, .context = &kvm->console },
+		.agent = { .output = mailbox_put, .context = &kvm->agent },
 		.thread = confine_machine_thread,
 	};
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), ret;
 
 	if (fd < 0)
 		return error_errno(err, errno, "eventfd");
-	kvm->wake.fd = fd;
+	kvm->wake.fd = kvm->console.wake = kvm->agent.wake = fd;
 	ret = loop_add(kvm->loop, &kvm->wake, EPOLLIN, err);
 	if (ret == 0)
 		ret = machine_make(&options, &kvm->machine, err);
@@ -195,9 +156,8 @@ static int make(const struct vm_config *config, struct loop *loop, const struct 
 	kvm->config = *config;
 	kvm->loop = loop;
 	kvm->owner = *owner;
-	(void)pthread_mutex_init(&kvm->lock, NULL);
-	kvm->console = (struct queue){ .kvm = kvm, .max = CONSOLE_MAX };
-	kvm->agent = (struct queue){ .kvm = kvm, .max = AGENT_MAX };
+	mailbox_open(&kvm->console, CONSOLE_MAX, -1);
+	mailbox_open(&kvm->agent, AGENT_MAX, -1);
 	kvm->wake = (struct loop_source){ .fd = -1, .ready = wake_ready, .context = kvm };
 	kvm->end = (struct loop_source){ .fd = -1, .ready = end_ready, .context = kvm };
 	cmdline_write(config, 0, &kvm->command_line);
