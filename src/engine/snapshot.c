@@ -178,6 +178,9 @@ static int check_instance(const struct instance *instance, struct error *err)
 		return ret;
 	if (!instance_state_alive(&state))
 		return error_set(err, EINVAL, "container %s is not running; start it first", instance_name(instance));
+	/* Its monitor is frozen with it, and could not answer. */
+	if (state.status == INSTANCE_PAUSED)
+		return error_set(err, EBUSY, "container %s is paused; unpause it first", instance_name(instance));
 	if (json_array_size(document_at(instance->record, "Mounts")))
 		return error_set(err, ENOTSUP,
 				 "container %s has volumes, which a snapshot cannot keep; run it without -v",
@@ -361,14 +364,53 @@ json_t *snapshot_list(struct engine *engine, struct error *err)
 
 /* ---- beginning from one ---- */
 
+/* Who looks on, and what becomes of it, is an instance's own; all else is in the machine's memory. */
+static const char *const own[] = { "Config.AttachStdin",      "Config.AttachStdout",	    "Config.AttachStderr",
+				   "Config.Labels",	      "Config.StdinOnce",	    "HostConfig.AutoRemove",
+				   "HostConfig.ConsoleSize",  "HostConfig.ContainerIDFile", "HostConfig.LogConfig",
+				   "HostConfig.RestartPolicy" };
+
+static bool is_own(const char *part, const char *key)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s.%s", part, key);
+	for (size_t i = 0; i < sizeof(own) / sizeof(*own); i++)
+		if (strcmp(path, own[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What was asked for and is neither what nobody asks for nor what the machine has cannot be had. */
+static int check_part(const char *part, const json_t *document, const json_t *standard, const json_t *record,
+		      struct error *err)
+{
+	json_t *asked = document_at(document, part), *value;
+	const char *key;
+
+	json_object_foreach (asked, key, value) {
+		if (is_own(part, key) || json_equal(value, json_object_get(document_at(standard, part), key)) ||
+		    json_equal(value, json_object_get(document_at(record, part), key)))
+			continue;
+		return error_set(err, EINVAL,
+				 "%s.%s cannot be another than the snapshot's: the machine goes on as it was saved; "
+				 "leave the option out",
+				 part, key);
+	}
+	return 0;
+}
+
+static int check_document(const json_t *document, const json_t *record, struct error *err)
+{
+	cleanup_json json_t *standard = document_new();
+	int ret = check_part("Config", document, standard, record, err);
+
+	return ret == 0 ? check_part("HostConfig", document, standard, record, err) : ret;
+}
+
 int snapshot_document(struct engine *engine, const char *name, const json_t *document, json_t **merged,
 		      struct image *image, struct error *err)
 {
-	/* Who looks on, and what becomes of it, is this instance's own; all else is in the machine's memory. */
-	static const char *const own[] = { "Config.AttachStdin",    "Config.AttachStdout",
-					   "Config.AttachStderr",   "Config.Labels",
-					   "HostConfig.AutoRemove", "HostConfig.ContainerIDFile",
-					   "HostConfig.LogConfig",  "HostConfig.RestartPolicy" };
 	cleanup_close int directory = open_snapshot(engine, name, err);
 	cleanup_json json_t *record = directory < 0 ? NULL : read_json(directory, "instance.json", err);
 	char lease[PATH_ROOM];
@@ -376,6 +418,9 @@ int snapshot_document(struct engine *engine, const char *name, const json_t *doc
 
 	if (!record)
 		return -err->code;
+	ret = check_document(document, record, err);
+	if (ret < 0)
+		return ret;
 	lease_name(name, lease);
 	ret = image_open_leased(&engine->images, lease, document_text(record, "Image"), image, err);
 	if (ret < 0)

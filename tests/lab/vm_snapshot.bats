@@ -76,6 +76,28 @@ teardown_file()
 	caisson rm idle
 }
 
+@test "what is the machine's cannot be asked for anew" {
+	run ! --separate-stderr caisson run --name broken --rm --from-snapshot warm --memory 64m
+	[[ "$stderr" == *"HostConfig.Memory cannot be another than the snapshot's"* ]]
+	run ! --separate-stderr caisson run --name broken --rm --from-snapshot warm --cap-drop ALL
+	[[ "$stderr" == *"HostConfig.CapDrop cannot be"* ]]
+	[ -z "$(caisson ps -aq --filter name=broken)" ]
+}
+
+@test "who is paused, or writes to a disk of the host's, is not saved" {
+	caisson pause web
+	run ! --separate-stderr caisson snapshot create web cold
+	[[ "$stderr" == *"is paused; unpause it first"* ]]
+	run ! --separate-stderr caisson update --memory 100m web
+	[[ "$stderr" == *"is paused"* ]]
+	caisson unpause web
+	truncate -s 1M "$BATS_TEST_TMPDIR/disk"
+	caisson run -d --name disk --isolation pv --disk "$BATS_TEST_TMPDIR/disk" box:1 sleep 1000
+	run ! --separate-stderr caisson snapshot create disk cold
+	[[ "$stderr" == *"disk of the host's (--disk)"* ]]
+	caisson rm -f disk
+}
+
 @test "a snapshot that was damaged is refused with words, and leaves nothing" {
 	cp -a /scratch/store/machines/warm /scratch/store/machines/damaged
 	cp /scratch/store/leases/snapshot-warm /scratch/store/leases/snapshot-damaged
