@@ -130,6 +130,13 @@ runs_qemu()
 	grep -q "Kernel panic - not syncing" "$BATS_TEST_TMPDIR/console"
 }
 
+@test "a guest that answers and then never starts its process is given up, too" {
+	JQ='.hooks = {startContainer: [{path: "/bin/sleep", args: ["sleep", "1000"]}]}' config true
+	EXTRA='{boot_seconds: 15}' run_machine pv
+	[ "$status" -eq 125 ]
+	grep -q "the virtual machine's guest has not answered within 15 seconds" "$BATS_TEST_TMPDIR/err"
+}
+
 @test "a kernel that panics before the workload, or under it, ends the machine with words" {
 	config true
 	EXTRA='{command_line: "rdinit=/nothing"}' run_machine vm

@@ -10,7 +10,7 @@
  *     org.caisson.vm.vcpus            vm.hwConfig.vcpus,
  *     org.caisson.vm.memory           vm.hwConfig.memory, as docker writes sizes: "512m"
  *     org.caisson.vm.engine         "auto" (default), "kvm", "qemu"
- *     org.caisson.vm.boot-timeout   seconds after which a guest that has not answered is given up; 0: never
+ *     org.caisson.vm.boot-timeout   seconds after which a guest without its process is given up; 0: never
  *     org.caisson.vm.machine        QEMU's -machine type, instead of our choice
  *     org.caisson.vm.hugepages      "2M" or "1G": guest memory in huge pages
  *     org.caisson.vm.vcpu-pin       host CPUs, one for each vCPU: "0-3" or "0,2"

@@ -229,10 +229,7 @@ static void disarm(struct supervisor *self)
 
 static void agent_hello(void *context)
 {
-	struct supervisor *self = context;
-
-	disarm(self);
-	greet(self);
+	greet(context);
 }
 
 static void tell_size(struct supervisor *self)
@@ -247,6 +244,7 @@ static void tell_size(struct supervisor *self)
 static void workload_runs(struct supervisor *self)
 {
 	self->started = true;
+	disarm(self);
 	tell_size(self);
 	if (self->sync >= 0)
 		close(self->sync);
@@ -325,10 +323,8 @@ static void agent_ready(void *context)
 {
 	struct supervisor *self = context;
 
-	if (self->started)
-		return;
-	disarm(self);
-	workload_runs(self);
+	if (!self->started)
+		workload_runs(self);
 }
 
 static size_t agent_send(void *context, const void *bytes, size_t count)
@@ -363,6 +359,17 @@ static void control_counters(void *context, struct str *out)
 	str_printf(out, "%s%s}", more.length ? "," : "", str_text(&more));
 }
 
+/* A disk of the host's goes on changing: a machine that begins here later would write an old cache over it. */
+static int disks_may_save(const struct vm_config *config, struct error *err)
+{
+	for (size_t i = 1; i < config->disks_count; i++)
+		if (!config->disks[i].read_only)
+			return error_set(err, EOPNOTSUPP,
+					 "the machine writes to a disk of the host's (--disk), which a snapshot cannot "
+					 "keep; run it without, or with the disk read-only");
+	return 0;
+}
+
 /* The machine's state, and behind it that of the conversation with its agent. */
 static int control_snapshot(void *context, int state, int memory, struct error *err)
 {
@@ -372,11 +379,20 @@ static int control_snapshot(void *context, int state, int memory, struct error *
 
 	if (!self->engine->ops->snapshot)
 		return error_set(err, EOPNOTSUPP, "machines that %s runs cannot be saved", self->engine->ops->name);
-	ret = sessions_may_save(&self->sessions, err);
+	ret = disks_may_save(&self->config, err);
+	if (ret == 0)
+		ret = sessions_may_save(&self->sessions, err);
 	if (ret == 0)
 		ret = self->engine->ops->snapshot(self->engine, state, memory, err);
 	if (ret < 0)
 		return ret;
+	/* The guest's last words before it stood still may have been the end of its process. */
+	ret = self->done || self->over ? error_set(err, EBUSY, "the instance's process has just ended")
+				       : sessions_may_save(&self->sessions, err);
+	if (ret < 0) {
+		self->engine->ops->resume(self->engine);
+		return ret;
+	}
 	sessions_save(&self->sessions, &writer);
 	ret = str_failed(&writer.out) ? -ENOMEM : file_write_all(state, writer.out.text, writer.out.length);
 	str_free(&writer.out);
@@ -604,10 +620,11 @@ static int open_all(struct supervisor *self, struct error *err)
 
 static void close_all(struct supervisor *self)
 {
+	/* First who may still hold the machine. */
+	server_close(&self->server);
 	if (self->engine)
 		self->engine->ops->free(self->engine);
 	shares_stop(&self->shares);
-	server_close(&self->server);
 	sessions_close(&self->sessions);
 	disarm(self);
 	restore_terminal(self);
