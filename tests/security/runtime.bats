@@ -59,6 +59,13 @@ runs() { rt run --bundle "$BUNDLE" "$ID"; }
 starts() { # detached, with a file for its output
 	rt run --detach --bundle "$BUNDLE" "$ID" >"$BUNDLE/out" 2>&1
 }
+# attacked [RUNTIME...]: the program "attack" in the container is told to end, and has ended: its output is all there.
+attacked() {
+	local runtime=("${@:-rt}") pid
+	pid=$("${runtime[@]}" state "$ID" | jq .pid)
+	"${runtime[@]}" kill "$ID" TERM <"$WORK/nothing"
+	while [ -e "/proc/$pid/exe" ]; do sleep 0.02; done
+}
 empty() { [ -z "$(ls -A "$1")" ]; }
 fails_cleanly() { # the last run failed, by an error and not by a signal
 	[ "$status" -ne 0 ] && [ "$status" -lt 128 ] || [ "$status" -eq 255 ]
@@ -70,10 +77,10 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	printf '#!/proc/self/exe --version\n' >"$BUNDLE/rootfs/bin/evil"
 	chmod 755 "$BUNDLE/rootfs/bin/evil"
 	config '.process.capabilities |= with_entries(.value += ["CAP_SYS_PTRACE","CAP_DAC_OVERRIDE"])'
-	command_is /bin/attack overwrite runtime 4
+	command_is /bin/attack overwrite runtime 1000
 	starts
 	for _ in $(seq 15); do rt exec "$ID" /bin/evil >/dev/null 2>&1 || true; done
-	sleep 4.5
+	attacked
 	[ "$(sha256sum <"$RT")" = "$before" ]
 	run ! grep WROTE "$BUNDLE/out"
 }
@@ -82,19 +89,19 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	local before
 	before=$(sha256sum <"$RT")
 	config '.process.capabilities |= with_entries(.value += ["CAP_SYS_PTRACE","CAP_DAC_OVERRIDE"])'
-	command_is /bin/attack overwrite runtime 4
+	command_is /bin/attack overwrite runtime 1000
 	starts
 	for _ in $(seq 30); do rt exec "$ID" /bin/true >/dev/null 2>&1 || true; done
-	sleep 4
+	attacked
 	[ "$(sha256sum <"$RT")" = "$before" ]
 	run ! grep WROTE "$BUNDLE/out"
 }
 
 @test "CVE-2016-9962: descriptors of the runtime are not readable from inside during exec" {
-	command_is /bin/attack fds 4
+	command_is /bin/attack fds 1000
 	starts
 	for _ in $(seq 40); do rt exec "$ID" /bin/true >/dev/null 2>&1; done
-	sleep 4
+	attacked
 	# The process's own standard streams are its business; anything else is ours.
 	grep -v -x -e /dev/null -e "$WORK/nothing" "$BUNDLE/out" >"$BUNDLE/leaked" || true
 	run cat "$BUNDLE/leaked"
@@ -209,13 +216,14 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	mkdir -p "$BUNDLE/rootfs/volume/real" "$HOST/target"
 	ln -s "$HOST" "$BUNDLE/rootfs/volume/link"
 	echo secret >"$WORK/source"
-	"$ATTACK" swap "$BUNDLE/rootfs/volume/real" "$BUNDLE/rootfs/volume/link" 6 &
+	"$ATTACK" swap "$BUNDLE/rootfs/volume/real" "$BUNDLE/rootfs/volume/link" 1000 3>&- &
 	ATTACKER=$!
 	config '.mounts += [{"destination":"/volume/real/a/b","type":"bind","source":$s,"options":["bind"]}]' --arg s "$WORK/source"
 	command_is /bin/true
 	local i
 	for i in $(seq 60); do rt run --bundle "$BUNDLE" "$ID-$i" >/dev/null 2>&1 || true; done
-	kill "$ATTACKER" 2>/dev/null || true
+	kill "$ATTACKER"
+	wait "$ATTACKER"
 	run ls -A "$HOST"
 	[ "$output" = target ]
 	empty "$HOST/target"
@@ -224,13 +232,14 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 @test "CVE-2024-45310: a tmpfs destination that is swapped for a link makes no directory on the host" {
 	mkdir -p "$BUNDLE/rootfs/volume/real"
 	ln -s "$HOST" "$BUNDLE/rootfs/volume/link"
-	"$ATTACK" swap "$BUNDLE/rootfs/volume/real" "$BUNDLE/rootfs/volume/link" 6 &
+	"$ATTACK" swap "$BUNDLE/rootfs/volume/real" "$BUNDLE/rootfs/volume/link" 1000 3>&- &
 	ATTACKER=$!
 	config '.mounts += [{"destination":"/volume/real/new/dir","type":"tmpfs","source":"tmpfs"}]'
 	command_is /bin/true
 	local i
 	for i in $(seq 60); do rt run --bundle "$BUNDLE" "$ID-$i" >/dev/null 2>&1 || true; done
-	kill "$ATTACKER" 2>/dev/null || true
+	kill "$ATTACKER"
+	wait "$ATTACKER"
 	empty "$HOST"
 }
 
@@ -305,7 +314,7 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	mkdir "$BUNDLE/rootfs/dev/pts"
 	ln -s "$HOST/file" "$BUNDLE/rootfs/dev/pts/0"
 	command_is /bin/sh -c 'cat /dev/console </dev/null; echo typed >/dev/console; echo typed >/dev/pts/0'
-	timeout 20 script -qec "'$RT' --root '$STATE' run --bundle '$BUNDLE' '$ID'" "$HOST/typescript" <"$WORK/nothing" >"$HOST/shown" || true
+	SHELL=/bin/sh timeout 60 script -qec "'$RT' --root '$STATE' run --bundle '$BUNDLE' '$ID'" "$HOST/typescript" <"$WORK/nothing" >"$HOST/shown" || true
 	[ "$(cat "$HOST/file")" = untouched ]
 	run ! grep -q " $HOST/file " /proc/self/mountinfo
 	run ! grep -q untouched "$HOST/shown"
@@ -313,7 +322,7 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 
 @test "CVE-2017-5226: nothing can be typed into the caller's terminal" {
 	command_is /bin/attack tiocsti
-	run script -qec "'$RT' --root '$STATE' run --bundle '$BUNDLE' '$ID'" "$HOST/typescript" <"$WORK/nothing"
+	SHELL=/bin/sh run script -qec "'$RT' --root '$STATE' run --bundle '$BUNDLE' '$ID'" "$HOST/typescript" <"$WORK/nothing"
 	[[ "$output" == *refused* ]]
 }
 
@@ -333,7 +342,7 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	command_is /bin/attack keyring-add
 	starts
 	local i
-	for i in $(seq 100); do grep -q added "$BUNDLE/out" && break; sleep 0.05; done
+	for i in $(seq 1200); do grep -q added "$BUNDLE/out" && break; sleep 0.05; done
 	grep added "$BUNDLE/out"
 	command_is /bin/attack keyring-find
 	run rt run --bundle "$BUNDLE" "$ID-2"
@@ -395,7 +404,7 @@ nothing" ]
 	rm "$BUNDLE/rootfs/etc/passwd"
 	mkfifo "$BUNDLE/rootfs/etc/passwd"
 	command_is /bin/sh -c 'echo "$HOME"'
-	run timeout -s KILL 20 "$RT" --root "$STATE" run --bundle "$BUNDLE" "$ID" <"$WORK/nothing"
+	run timeout -s KILL 60 "$RT" --root "$STATE" run --bundle "$BUNDLE" "$ID" <"$WORK/nothing"
 	[ "$status" -eq 0 ]
 	[ "$output" = /root ]
 }
@@ -423,32 +432,31 @@ own_users() {
 	local pid i
 	own_users
 	config '.process.capabilities |= with_entries(.value += ["CAP_SYS_PTRACE"])'
-	command_is /bin/attack overwrite runtime 6
+	command_is /bin/attack overwrite runtime 1000
 	starts
 	pid=$(rt state "$ID" | jq .pid)
 	config '.linux.namespaces |= map(if .type == "pid" or .type == "user" then .path = "/proc/\($pid)/ns/\(.type)" else . end) |
 		del(.linux.uidMappings, .linux.gidMappings)' --arg pid "$pid"
 	command_is /bin/true
 	for i in $(seq 20); do rt run --bundle "$BUNDLE" "$ID-$i"; done
-	while [ -e "/proc/$pid/exe" ]; do sleep 0.1; done
+	attacked
 	run ! grep reached "$BUNDLE/out"
 }
 
 @test "CVE-2016-9962: the exec of a user without privileges cannot be looked into" {
-	local user=12345 as pid
+	local user=12345 as
 	as=(setpriv --reuid "$user" --regid "$user" --clear-groups "$WORK/runtime" --root "$HOST/state")
 	config 'del(.linux.resources, .linux.uidMappings, .linux.gidMappings) | .linux.namespaces += [{"type":"user"}] |
 		.linux.uidMappings=[{"containerID":0,"hostID":($u|tonumber),"size":1}] | .linux.gidMappings=.linux.uidMappings |
 		.mounts |= map(select(.type != "cgroup" and .type != "mqueue") | .options |= ((. // []) | map(select(startswith("gid=") | not)))) |
 		.process.capabilities |= with_entries(.value += ["CAP_SYS_PTRACE"]) | del(.process.rlimits)' --arg u "$user"
-	command_is /bin/attack overwrite runtime 6
+	command_is /bin/attack overwrite runtime 1000
 	chmod 711 "$WORK"
 	chmod 755 "$WORK/runtime" "$BUNDLE"
 	chown -R "$user:$user" "$BUNDLE/rootfs" "$HOST"
 	"${as[@]}" run --detach --bundle "$BUNDLE" "$ID" >"$BUNDLE/out" 2>&1 <"$WORK/nothing"
-	pid=$("${as[@]}" state "$ID" | jq .pid)
 	for _ in $(seq 40); do "${as[@]}" exec "$ID" /bin/true <"$WORK/nothing"; done
-	while [ -e "/proc/$pid/exe" ]; do sleep 0.1; done
+	attacked "${as[@]}"
 	"${as[@]}" delete --force "$ID"
 	run ! grep reached "$BUNDLE/out"
 }
