@@ -9,6 +9,9 @@
 #
 # RUNTIME is the runtime under test (a path, or a command's name); build/bin/caisson-oci without it.
 
+# shellcheck source=tests/integration/terminal.bash
+source "${BASH_SOURCE[0]%/*}/terminal.bash"
+
 # clients_start: makes the directory (CLIENTS_DIR), the namespaces and the root file system. For setup_file.
 clients_start()
 {
@@ -26,17 +29,18 @@ clients_start()
 	CLIENTS_UNSHARE=$!
 	export CLIENTS_UNSHARE
 	disown
-	local i
-	for ((i = 0; i < 100; i++)); do
-		CLIENTS_PID=$(cat "/proc/$CLIENTS_UNSHARE/task/$CLIENTS_UNSHARE/children" 2>/dev/null)
-		CLIENTS_PID=${CLIENTS_PID% }
-		[ -n "$CLIENTS_PID" ] && [ "$(cat "/proc/$CLIENTS_PID/comm")" = catatonit ] && break
-		sleep 0.05
-	done
+	eventually clients_found
 	export CLIENTS_PID
 	inside sh -c "mount -t tmpfs -o mode=755 tmpfs /run && mount -t tmpfs -o mode=1777 tmpfs /dev/shm &&
 		mount --bind '$CLIENTS_DIR/null' /dev/null"
 	clients_rootfs "$CLIENTS_DIR/rootfs"
+}
+
+clients_found()
+{
+	CLIENTS_PID=$(cat "/proc/$CLIENTS_UNSHARE/task/$CLIENTS_UNSHARE/children" 2>/dev/null)
+	CLIENTS_PID=${CLIENTS_PID% }
+	[ -n "$CLIENTS_PID" ] && [ "$(cat "/proc/$CLIENTS_PID/comm")" = catatonit ]
 }
 
 # clients_stop: ends every process of the clients, and removes their files and the given cgroups. For teardown_file.
@@ -91,22 +95,22 @@ clients_rootfs()
 	tar -C "$1" -cf "$CLIENTS_DIR/rootfs.tar" .
 }
 
-# on_terminal COMMAND...: runs it inside, on a terminal of its own; its output loses the terminal's carriage returns.
-# What comes on standard input is typed.
-on_terminal()
+# inside_on_terminal COMMAND...: runs it inside, on a terminal of its own (terminal.bash); its output loses the terminal's
+# carriage returns.  What the command TYPIST prints is typed.
+inside_on_terminal()
 {
-	local command
-	printf -v command '%q ' "$@"
-	inside script --quiet --return --echo never --command "$command" --log-out "$CLIENTS_DIR/typescript" |
-		tr -d '\r'
+	local line
+	printf -v line '%q ' nsenter --target "$CLIENTS_PID" --mount --pid -- "$@"
+	# shellcheck disable=SC2086 # one word, or none
+	on_terminal "$line" ${TYPIST:-} | tr -d '\r'
 	return "${PIPESTATUS[0]}"
 }
 
-# eventually COMMAND...: until it succeeds, for at most five seconds.
+# eventually COMMAND...: until it succeeds, for about a minute: a busy machine is slow, and only a failure takes so long.
 eventually()
 {
 	local i
-	for ((i = 0; i < 50; i++)); do
+	for ((i = 0; i < 600; i++)); do
 		"$@" && return 0
 		sleep 0.1
 	done

@@ -196,14 +196,14 @@ in_bash()
 
 @test "bash: a real one, at a terminal" {
 	command -v script || skip "needs script(1)"
-	printf '%s\n' 'PS1=' 'bind "set enable-bracketed-paste off"' "source <($CAISSON_BUILD/bin/caisson completion bash)" \
+	printf '%s\n' 'unset HISTFILE' 'PS1=' 'bind "set enable-bracketed-paste off"' "source <($CAISSON_BUILD/bin/caisson completion bash)" \
 		"PATH=$CAISSON_BUILD/bin:\$PATH" >rc
 	{
 		# In quotes: bash takes { for the beginning of another command.
 		printf 'caisson --root %s inspect -f "{{.Name}}" we\t\n' "$STORE"
 		printf 'caisson --root %s image ins\t-f "{{.Os}}" busybox:la\t\nexit\n' "$STORE"
 	} >keys
-	TERM=dumb timeout 60 script -qec "bash --noprofile --rcfile rc -i" log <keys >typescript || :
+	SHELL=/bin/sh TERM=dumb timeout 150 script -qec "bash --noprofile --rcfile rc -i" log <keys >typescript || :
 	grep -q '^/web' typescript
 	grep -q '^linux' typescript
 }
@@ -227,7 +227,7 @@ zpty -w -n shell "caisson --root $STORE image ins"$'\t'" -f {{.Os}} busybox:la"$
 zpty -w shell 'echo the-end; exit'
 while zpty -r shell line; do print -r -- $line; done
 END
-	PATH=$CAISSON_BUILD/bin:$PATH timeout 60 zsh -f try.zsh >typescript 2>&1 || :
+	PATH=$CAISSON_BUILD/bin:$PATH timeout 150 zsh -f try.zsh >typescript 2>&1 || :
 	tr -d '\r' <typescript | grep -qx '/web'
 	tr -d '\r' <typescript | grep -qx 'linux'
 	tr -d '\r' <typescript | grep -qx 'joined'

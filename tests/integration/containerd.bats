@@ -166,8 +166,8 @@ cgroup_value()
 }
 
 @test "run --tty: a terminal" {
-	run -5 on_terminal ctr --namespace "$NAMESPACE" run --runc-binary "$RUNTIME" --rm --tty example.com/box:1 one \
-		sh -c 'tty; test -t 0 && test -t 2 && echo both; exit 5' < <(sleep 2)
+	run -5 inside_on_terminal ctr --namespace "$NAMESPACE" run --runc-binary "$RUNTIME" --rm --tty example.com/box:1 one \
+		sh -c 'tty; test -t 0 && test -t 2 && echo both; exit 5'
 	[[ "$output" == */dev/*both* ]]
 }
 
@@ -181,7 +181,7 @@ cgroup_value()
 	[ "$output" = $'/data\n1000\n2000' ]
 	run -1 in_box main no-such-program
 	[[ "$output" == *no-such-program* ]]
-	run -6 on_terminal ctr --namespace "$NAMESPACE" task exec --exec-id e2 --tty main sh -c 'tty; exit 6' < <(sleep 2)
+	run -6 inside_on_terminal ctr --namespace "$NAMESPACE" task exec --exec-id e2 --tty main sh -c 'tty; exit 6'
 	[[ "$output" == */dev/pts/* ]]
 }
 

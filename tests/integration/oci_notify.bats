@@ -90,7 +90,7 @@ has_heard() { [ "$(messages)" = "$1" ]; }
 	manager
 	config '.process.terminal=true'
 	tells 'READY=1' 'tty'
-	run -0 script -qec "\"$RUNTIME\" --root \"$STATE\" run $ID" "$BUNDLE/typescript" <"$WORK/nothing"
+	SHELL=/bin/sh run -0 script -qec "\"$RUNTIME\" --root \"$STATE\" run $ID" "$BUNDLE/typescript" <"$WORK/nothing"
 	[[ $output == */dev/pts/* ]]
 	wait_for grep -q MAINPID "$BUNDLE/messages"
 }

@@ -73,7 +73,7 @@ teardown() { oci_teardown; }
 	config '.process.terminal=true'
 	args sh -c 'tty; stty size; read line; echo "got $line"; exit 5'
 	echo "some keys" >"$BUNDLE/keys"
-	run -5 script -qec "stty rows 33 cols 99; \"$RUNTIME\" --root \"$STATE\" run $ID" "$BUNDLE/typescript" <"$BUNDLE/keys"
+	SHELL=/bin/sh run -5 script -qec "stty rows 33 cols 99; \"$RUNTIME\" --root \"$STATE\" run $ID" "$BUNDLE/typescript" <"$BUNDLE/keys"
 	[[ $output == */dev/pts/* ]]
 	[[ $output == *"33 99"* ]]
 	[[ $output == *"got some keys"* ]]

@@ -70,7 +70,8 @@ podman()
 		sh -c 'trap "exit 9" TERM; uname -r; while :; do sleep 0.1; done'
 	run -3 podman caisson-oci exec machine sh -c 'uname -r; exit 3'
 	[ "${lines[0]}" = "${MACHINE_KERNEL##*/vmlinuz-}" ]
-	[ "$(podman caisson-oci logs machine)" = "${MACHINE_KERNEL##*/vmlinuz-}" ]
+	logged() { [ "$(podman caisson-oci logs machine)" = "${MACHINE_KERNEL##*/vmlinuz-}" ]; }
+	eventually logged
 	podman caisson-oci stop -t 20 machine
 	[ "$(podman caisson-oci inspect -f '{{.State.ExitCode}}' machine)" = 9 ]
 }

@@ -72,6 +72,7 @@ in_guest()
 	# shellcheck disable=SC2216 # that is the point of it
 	caisson exec guest sh -c 'yes & yes >&2' 2>&1 3>&- | sleep 100 3>&- &
 	local flood=$!
+	eventually in_guest '[ "$(pidof yes | wc -w)" = 2 ]'
 	[ "$(in_guest 'echo quick')" = quick ]
 	in_guest 'killall yes || ! pidof yes' # one may have died with the other
 	kill "$flood"

@@ -61,6 +61,11 @@ taken()
 	[ "$(stat -c %s "$STORE/run/$(caisson inspect -f '{{.Id}}' hostile)/console")" -le 2000000 ]
 }
 
+deaf()
+{
+	! timeout -s KILL 2 "$CAISSON_BUILD/bin/caisson" --root "$STORE" exec hostile true <"$BATS_FILE_TMPDIR/empty" 3>&-
+}
+
 @test "a kernel that answers no more can be ended, and leaves nothing" {
 	local monitor child
 	monitor=$(process_of hostile)
@@ -68,7 +73,7 @@ taken()
 	# Nobody wakes it up. The command does not end either.
 	in_guest 'echo freeze >/sys/power/state' 3>&- &
 	local asking=$!
-	sleep 2
+	eventually deaf
 	caisson stop -t 1 hostile
 	[ "$(caisson inspect -f '{{.State.ExitCode}}' hostile)" = 137 ]
 	wait "$asking" || [ $? = 137 ]
