@@ -33,7 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 10000, FDS_MAX = 8 };
+enum { WAIT_MS = 60000, FDS_MAX = 8 };
 
 static int listen_on(const char *path)
 {

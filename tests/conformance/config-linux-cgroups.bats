@@ -294,10 +294,7 @@ DENY='{allow: false, access: "rwm"}'
 	needs_file memory memory.limit_in_bytes memory.max
 	created '.linux.resources.memory.limit = 134217728 | probe("memory 64 hold")'
 	started
-	for _ in {1..50}; do
-		grep -q ok "$T/out" && break
-		sleep 0.02
-	done
+	soon grep -q ok "$T/out" || fail "it holds no memory" "$(said)"
 	echo '{"memory": {"limit": 8388608, "checkBeforeUpdate": true}}' >"$T/resources.json"
 	errs update --resources "$T/resources.json" "$ID"
 	limited memory memory.limit_in_bytes 134217728 memory.max 134217728

@@ -133,7 +133,7 @@ policy() {
 @test "config-linux.md memoryPolicy.mode: MUST be set: MPOL_DEFAULT (1.3)" {
 	[ -e /proc/self/numa_maps ] || lab "a kernel without NUMA"
 	configure '.linux.memoryPolicy = {mode: "MPOL_DEFAULT"}'
-	timeout 10 "$CF_AGENT" interleaved "$CF_RUNTIME" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- ||
+	timeout 60 "$CF_AGENT" interleaved "$CF_RUNTIME" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- ||
 		fail "it did not run" "$(said)"
 	read_report "$T/out"
 	is mempolicy.mode DEFAULT

@@ -70,7 +70,7 @@ needs_time_ns() {
 @test "config-linux.md namespaces.type: MUST be inherited from the runtime if it is not listed: mount" {
 	configure 'without_ns("mount") | .linux |= del(.maskedPaths, .readonlyPaths)'
 	unshare --mount --propagation private sh -c 'readlink /proc/self/ns/mnt >own-mnt; exec "$@"' sh \
-		timeout 10 "$CF_RUNTIME" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- ||
+		timeout 60 "$CF_RUNTIME" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- ||
 		fail "it did not run" "$(said)"
 	read_report "$T/out"
 	is ns.mnt "$(<own-mnt)"
@@ -292,7 +292,7 @@ with_devices() {
 		ip addr add fd77::1/64 dev cf0 nodad
 		ip link set lo up
 		$2
-		exec timeout 10 "$CF_RUNTIME" --root "$STATE" run --bundle "$B" "$ID"
+		exec timeout 60 "$CF_RUNTIME" --root "$STATE" run --bundle "$B" "$ID"
 	END
 	STATUS=0
 	unshare --net sh -e "$T/inside" <"$T/in" >"$T/out" 2>"$T/err" 3>&- || STATUS=$?

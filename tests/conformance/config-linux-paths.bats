@@ -154,10 +154,7 @@ default_device() {
 @test "config-linux.md default devices: MUST be supplied: /dev/console, the pseudoterminal, if terminal is enabled" {
 	"$CF_AGENT" console "$T/socket" "$T/console" >"$T/agent" 2>&1 3>&- &
 	PIDS+=($!)
-	for _ in {1..100}; do
-		[ -S "$T/socket" ] && break
-		sleep 0.02
-	done
+	soon test -S "$T/socket" || fail "the agent has no socket" "$(<"$T/agent")"
 	configure '.process.terminal = true | sh("echo on-the-console > /dev/console")'
 	create --console-socket "$T/socket"
 	[ "$STATUS" -eq 0 ] || fail "create failed" "$(said)"

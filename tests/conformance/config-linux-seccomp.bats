@@ -290,10 +290,7 @@ flag() {
 notified() {
 	"$CF_AGENT" seccomp "$T/socket" "$T/notify" 4242 >"$T/agent" 2>&1 3>&- &
 	PIDS+=($!)
-	for _ in {1..100}; do
-		[ -S "$T/socket" ] && break
-		sleep 0.02
-	done
+	soon test -S "$T/socket" || fail "the agent has no socket" "$(<"$T/agent")"
 	created "seccomp([{names: [\"getsid\"], action: \"SCMP_ACT_NOTIFY\"}]) | .linux.seccomp.listenerPath = \$T + \"/socket\"
 		| probe(\"call getsid\") | .annotations = {\"com.example.key\": \"some value\"} | ${1:-.}"
 	started

@@ -7,16 +7,12 @@ load lib/helpers
 
 # with_terminal FILTER: runs the container with a pseudoterminal; what it writes arrives in $T/console.
 with_terminal() {
-	local try
 	"$CF_AGENT" console "$T/socket" "$T/console" >"$T/agent" 2>&1 3>&- &
 	PIDS+=($!)
-	for try in {1..100}; do
-		[ -S "$T/socket" ] && break
-		sleep 0.02
-	done
+	soon test -S "$T/socket" || fail "the agent has no socket" "$(<"$T/agent")"
 	configure ".process.terminal = true | $1"
 	create --console-socket "$T/socket"
-	[ "$STATUS" -eq 0 ] || fail "create failed after $try looks for the agent" "$(said)"
+	[ "$STATUS" -eq 0 ] || fail "create failed" "$(said)"
 	started
 	becomes stopped
 	wait "${PIDS[-1]}" || fail "no terminal came over the console socket: $(<"$T/agent")"
@@ -268,7 +264,7 @@ with_terminal() {
 # warns_of NAME FILTER: a capability in the configuration cannot be granted, and the log names it.
 warns_of() {
 	configure "$2"
-	timeout 10 "$CF_RUNTIME" --log "$T/log" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- || true
+	timeout 60 "$CF_RUNTIME" --log "$T/log" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- || true
 	cat "$T/err" "$T/log" 2>/dev/null | grep -q "$1" || fail "no word of $1" "$(said)"
 }
 
@@ -465,7 +461,7 @@ exec_process() {
 
 @test "config.md process.user.additionalGids: MUST NOT contain groups of the runtime's caller" {
 	configure '.process.user = {uid: 1, gid: 1, additionalGids: [5]}'
-	setpriv --groups 4444 timeout 10 "$CF_RUNTIME" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&-
+	setpriv --groups 4444 timeout 60 "$CF_RUNTIME" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&-
 	read_report "$T/out"
 	unlike groups 4444
 }

@@ -147,7 +147,7 @@ lists() {
 	lists .linux.capabilities
 	configure '.process.capabilities = {bounding: [$names | split("\n")[] | select(. != "")]} | probe("exit 0")' \
 		--rawfile names "$T/list"
-	timeout 10 "$CF_RUNTIME" --log "$T/log" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- ||
+	timeout 60 "$CF_RUNTIME" --log "$T/log" --root "$STATE" run --bundle "$B" "$ID" <"$T/in" >"$T/out" 2>"$T/err" 3>&- ||
 		fail "it did not run" "$(said)"
 	! grep -h CAP_ "$T/log" "$T/err" 2>/dev/null || fail "not all are known"
 }

@@ -248,16 +248,9 @@ stopped() {
 signalled() {
 	created 'probe("signals")'
 	started
-	for _ in {1..50}; do
-		grep -q ready "$T/out" && break
-		sleep 0.02
-	done
+	soon grep -q ready "$T/out" || fail "the process is not ready" "$(said)"
 	runtime kill "$ID" "$1" 2>"$T/err" || fail "kill failed" "$(said)"
-	for _ in {1..50}; do
-		grep -q "^signal $2\$" "$T/out" && return
-		sleep 0.02
-	done
-	fail "the process did not get signal $2: $(<"$T/out")"
+	soon grep -q "^signal $2\$" "$T/out" || fail "the process did not get signal $2: $(<"$T/out")"
 }
 
 @test "runtime.md kill: MUST send the specified signal: by name" { signalled USR1 10; }
@@ -354,8 +347,7 @@ deleted() {
 	started
 	becomes stopped
 	deleted
-	sleep 0.1
-	! grep -l "$ID" /proc/[0-9]*/cgroup 2>/dev/null || fail "a process is left"
+	leaves_no_process
 }
 
 @test "runtime.md delete: MUST NOT delete resources that were not created by this container: the bundle" {
@@ -411,9 +403,8 @@ deleted() {
 	local mounts
 	mounts=$(cut -d' ' -f5 /proc/self/mountinfo | sort)
 	refuses 'tmpfs("/m"; []) | mount("/n"; "nosuchfs"; "none"; [])'
-	sleep 0.1
+	leaves_no_process
 	[ "$(cut -d' ' -f5 /proc/self/mountinfo | sort)" = "$mounts" ] || fail "mounts changed"
-	! grep -l "$ID" /proc/[0-9]*/cgroup 2>/dev/null || fail "a process is left"
 	[ ! -e "$STATE/$ID" ] || fail "$STATE/$ID is left"
 	[ -z "$(find /sys/fs/cgroup -maxdepth 4 -name "$ID" 2>/dev/null)" ] || fail "a cgroup is left"
 }

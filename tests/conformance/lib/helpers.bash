@@ -81,10 +81,10 @@ lab() {
 
 # ---- the runtime ----
 
-# runtime ARGUMENT...: the runtime under test with this test's own state directory, for at most ten seconds (CF_PATIENCE).
+# runtime ARGUMENT...: the runtime under test with this test's own state directory, for at most a minute (CF_PATIENCE).
 runtime() {
 	# shellcheck disable=SC2086 # a word, or none
-	timeout -k 1 "${CF_PATIENCE:-10}" "$CF_RUNTIME" --root "$STATE" $CF_GLOBALS "$@"
+	timeout -k 1 "${CF_PATIENCE:-60}" "$CF_RUNTIME" --root "$STATE" $CF_GLOBALS "$@"
 }
 
 # configure FILTER [JQ-OPTION...]: base.json, in this test's own cgroup, changed by the jq filter -> $B/config.json
@@ -156,15 +156,25 @@ state() {
 	jq -r "${1:-.}" "$T/state.json"
 }
 
+# soon COMMAND...: until it succeeds, for about half a minute: a busy machine is slow, and only a failure takes so long.
+soon() {
+	local try
+	for ((try = 0; try < 1000; try++)); do
+		"$@" && return
+		sleep 0.03
+	done
+	return 1
+}
+
 # becomes STATUS: waits until the container has this status.
 becomes() {
-	local try text=''
-	for try in {1..60}; do
-		text=$(runtime state "$ID" 2>"$T/state.err") || true
-		[[ $text =~ \"status\":\ *\"$1\" ]] && return
-		sleep 0.04
-	done
-	fail "the state after $try looks, which should be $1: $text"
+	local text=''
+	soon has_status "$1" || fail "the state, which should be $1: $text"
+}
+
+has_status() {
+	text=$(runtime state "$ID" 2>"$T/state.err") || true
+	[[ $text =~ \"status\":\ *\"$1\" ]]
 }
 
 # refuses FILTER [JQ-OPTION...]: create must generate an error, and must not leave a container.
@@ -203,15 +213,22 @@ errs() {
 	! hung || fail "$1 did not answer (status $STATUS)"
 }
 
-# dies PID: the process ends within two seconds (a zombie has ended).
+# dies PID: the process ends (a zombie has ended).
 dies() {
-	local try
-	for try in {1..40}; do
-		[ -e "/proc/$1/stat" ] || return 0
-		[[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) != Z* ]] || return 0
-		sleep 0.05
-	done
-	fail "process $1 is alive after $try looks"
+	soon has_ended "$1" || fail "process $1 is alive"
+}
+
+has_ended() {
+	[ ! -e "/proc/$1/stat" ] || [[ $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) == Z* ]]
+}
+
+# leaves_no_process: nor is one on its way out.
+leaves_no_process() {
+	soon no_process || fail "a process is left: $(grep -l "$ID" /proc/[0-9]*/cgroup 2>/dev/null)"
+}
+
+no_process() {
+	! grep -q "$ID" /proc/[0-9]*/cgroup 2>/dev/null
 }
 
 # ---- looking at the report ----
@@ -293,15 +310,10 @@ own() {
 
 # hold UNSHARE-OPTION...: a process in namespaces of its own; HELD is its pid, seen from here.
 hold() {
-	local try
 	unshare "$@" --fork --kill-child sh -c 'echo up; exec sleep 60' <"$CF_BASE" >"$T/held" 2>"$T/held.err" 3>&- &
 	PIDS+=($!)
 	disown
-	for try in {1..100}; do
-		[ -s "$T/held" ] && break
-		sleep 0.02
-	done
-	[ -s "$T/held" ] || fail "no namespace to join after $try looks" "$(<"$T/held.err")" || return
+	soon test -s "$T/held" || fail "no namespace to join" "$(<"$T/held.err")" || return
 	# shellcheck disable=SC2034 # for the tests
 	HELD=$(pgrep -P "${PIDS[-1]}")
 }
