@@ -221,8 +221,8 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 
 	if (ret == 0 && status == RUNTIME_STOPPED)
 		return error_set(err, EINVAL, "container not running");
-	/* Who would have to do it is frozen. */
-	if (ret == 0 && container->paradigm->update && status == RUNTIME_PAUSED)
+	/* Who would have to give memory back is frozen. */
+	if (ret == 0 && container->paradigm->update && status == RUNTIME_PAUSED && wanted.memory.limit.set)
 		return error_set(err, EBUSY, "container is paused; resume it first");
 	if (ret == 0 && container->paradigm->update)
 		ret = container->paradigm->update(container->dir_fd, &container->spec, &wanted, err);
