@@ -116,7 +116,9 @@ log_of()
 	eventually grep up "$BATS_TEST_TMPDIR/one"
 	eventually grep up "$BATS_TEST_TMPDIR/two"
 	kill -TERM "$first"
-	run wait "$second"
+	code=0
+	wait "$second" || code=$?
+	[ "$code" -eq 6 ]
 	code=0
 	wait "$first" || code=$?
 	[ "$code" -eq 6 ]

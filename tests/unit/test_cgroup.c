@@ -451,7 +451,7 @@ static void wait_for_processes(const struct cgroup *cgroup, size_t wanted)
 	struct error err = ERROR_INIT;
 	size_t count = 0;
 
-	for (int tries = 0; tries < 500; tries++) {
+	for (int tries = 0; tries < 6000; tries++) {
 		cleanup_free pid_t *pids = NULL;
 
 		assert_ok(cgroup_procs(cgroup, &pids, &count, &err), &err);
@@ -691,7 +691,7 @@ static void test_stats(void **state)
 	if (has_memory(fixture, &cgroup))
 		limit_memory(fixture, &cgroup, "134217728");
 	pid = eater(&cgroup, 32 << 20, release);
-	for (int tries = 0; tries < 500 && stats.memory_rss < 30 << 20; tries++) {
+	for (int tries = 0; tries < 6000 && stats.memory_rss < 30 << 20; tries++) {
 		cgroup_stats_free(&stats);
 		(void)usleep(10000);
 		assert_ok(cgroup_stats_read(&cgroup, &stats, &err), &err);
@@ -752,7 +752,7 @@ static void test_oom(void **state)
 	close(release[0]);
 	close(release[1]);
 	for (happened = false; !happened;) {
-		assert_int_equal(poll(&poller, 1, 10000), 1);
+		assert_int_equal(poll(&poller, 1, 60000), 1);
 		assert_ok(cgroup_oom_read(&cgroup, poller.fd, &kills, &happened, &err), &err);
 	}
 	assert_int_equal(kills, 1);

@@ -96,7 +96,7 @@ static bool frame_comes(int fd, size_t header)
 {
 	unsigned char packet[2048];
 
-	for (int tries = 0; tries < 200; tries++) {
+	for (int tries = 0; tries < 20000; tries++) {
 		ssize_t count = read(fd, packet, sizeof(packet));
 
 		if (count == (ssize_t)(header + FRAME) && packet[header + 12] == 0x88 && packet[header + 13] == 0xb5)

@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -87,7 +86,6 @@ static void missing_hook_is_an_error(void **state)
 
 static void slow_hook_is_killed(void **state)
 {
-	struct timespec before, after;
 	struct error err = ERROR_INIT;
 	int self = pidfd_of(getpid());
 
@@ -97,11 +95,10 @@ static void slow_hook_is_killed(void **state)
 		skip();
 	}
 	close(self);
-	(void)clock_gettime(CLOCK_MONOTONIC, &before);
-	assert_int_equal(hooks_run(&HOOKS(HOOK("exec sleep 60", .timeout = { true, 1 })), "prestart", NULL, "{}", &err),
-			 -ETIMEDOUT);
-	(void)clock_gettime(CLOCK_MONOTONIC, &after);
-	assert_true(after.tv_sec - before.tv_sec < 30);
+	/* Whoever waited for it would wait for longer than a test may take. */
+	assert_int_equal(
+		hooks_run(&HOOKS(HOOK("exec sleep 1000", .timeout = { true, 1 })), "prestart", NULL, "{}", &err),
+		-ETIMEDOUT);
 	assert_non_null(strstr(err.text, "timeout"));
 }
 

@@ -51,7 +51,7 @@ enum { FRAME = 64 };
 /* The kernel's own packets (neighbour discovery) are passed over. */
 static ssize_t read_ours(int fd, unsigned char *packet, size_t size)
 {
-	for (int tries = 0; tries < 100; tries++) {
+	for (int tries = 0; tries < 20000; tries++) {
 		ssize_t count = read(fd, packet, size);
 
 		if (count == TAP_HEADER_SIZE + FRAME && packet[TAP_HEADER_SIZE + 12] == 0x88 &&
