@@ -797,6 +797,154 @@ static void test_own_thread(void **state)
 	driver_close(&driver);
 }
 
+/* A loop's thread that can be held up, and vCPUs that write registers meanwhile. */
+struct busy {
+	struct driver driver;
+	struct loop_source stall;
+	bool stalled;
+	pthread_t thread;
+};
+
+static void stall_loop(struct loop_source *source, uint32_t events)
+{
+	struct busy *busy = source->context;
+	eventfd_t count;
+
+	(void)events;
+	(void)eventfd_read(source->fd, &count);
+	__atomic_store_n(&busy->stalled, true, __ATOMIC_RELEASE);
+	assert_int_equal(eventfd_read(source->fd, &count), 0);
+	__atomic_store_n(&busy->stalled, false, __ATOMIC_RELEASE);
+}
+
+static void busy_open(struct busy *busy, const struct virtio_ops *ops)
+{
+	*busy = (struct busy){ .stalled = false };
+	driver_open(&busy->driver);
+	driver_adopt(&busy->driver, make_echo(&busy->driver, ops));
+	busy->stall = (struct loop_source){ .fd = eventfd(0, EFD_CLOEXEC), .ready = stall_loop, .context = busy };
+	assert_int_equal(loop_add(&busy->driver.loop, &busy->stall, EPOLLIN, NULL), 0);
+	busy->driver.threaded = true;
+	assert_int_equal(pthread_create(&busy->thread, NULL, run_loop, &busy->driver.loop), 0);
+	while (!loop_is_elsewhere(&busy->driver.loop))
+		usleep(1000);
+}
+
+static void busy_stall(struct busy *busy)
+{
+	assert_int_equal(eventfd_write(busy->stall.fd, 1), 0);
+	while (!__atomic_load_n(&busy->stalled, __ATOMIC_ACQUIRE))
+		usleep(1000);
+}
+
+static void busy_go_on(struct busy *busy)
+{
+	assert_int_equal(eventfd_write(busy->stall.fd, 1), 0);
+	while (__atomic_load_n(&busy->stalled, __ATOMIC_ACQUIRE))
+		usleep(1000);
+}
+
+static void busy_close(struct busy *busy)
+{
+	loop_stop(&busy->driver.loop);
+	assert_int_equal(pthread_join(busy->thread, NULL), 0);
+	loop_remove(&busy->driver.loop, &busy->stall);
+	close(busy->stall.fd);
+	driver_close(&busy->driver);
+}
+
+struct vcpu_write {
+	struct driver *driver;
+	uint64_t offset;
+	uint32_t value;
+	pthread_t thread;
+};
+
+static void *write_register(void *context)
+{
+	struct vcpu_write *vcpu = context;
+
+	driver_set(vcpu->driver, vcpu->offset, vcpu->value);
+	return NULL;
+}
+
+static void begin_write(struct vcpu_write *vcpu, struct driver *driver, uint64_t offset, uint32_t value)
+{
+	*vcpu = (struct vcpu_write){ .driver = driver, .offset = offset, .value = value };
+	assert_int_equal(pthread_create(&vcpu->thread, NULL, write_register, vcpu), 0);
+}
+
+static void wait_for_order(struct virtio *virtio, enum virtio_order order)
+{
+	enum virtio_order given;
+
+	do {
+		usleep(1000);
+		(void)pthread_mutex_lock(&virtio->device.lock);
+		given = virtio->order;
+		(void)pthread_mutex_unlock(&virtio->device.lock);
+	} while (given != order);
+}
+
+/* Another vCPU selects another queue, or none that there is, between the order to stop one and its being done. */
+static void test_select_while_stopping(void **state)
+{
+	static const uint32_t selections[] = { 1, 1000, UINT32_MAX };
+	struct virtio_ops ops = echo_ops;
+	struct busy busy;
+	struct vcpu_write stop;
+
+	(void)state;
+	ops.own_thread = true;
+	busy_open(&busy, &ops);
+	for (size_t i = 0; i < sizeof(selections) / sizeof(*selections); i++) {
+		driver_start(&busy.driver, busy.driver.device, 0);
+		driver_set(&busy.driver, VIRTIO_MMIO_QUEUE_SEL, 0);
+		busy_stall(&busy);
+		begin_write(&stop, &busy.driver, VIRTIO_MMIO_QUEUE_READY, 0);
+		wait_for_order(busy.driver.virtio, VIRTIO_ORDER_STOP_QUEUE);
+		driver_set(&busy.driver, VIRTIO_MMIO_QUEUE_SEL, selections[i]);
+		busy_go_on(&busy);
+		assert_int_equal(pthread_join(stop.thread, NULL), 0);
+		driver_set(&busy.driver, VIRTIO_MMIO_QUEUE_SEL, 0);
+		assert_int_equal(driver_get(&busy.driver, VIRTIO_MMIO_QUEUE_READY), 0);
+		driver_set(&busy.driver, VIRTIO_MMIO_QUEUE_SEL, 1);
+		assert_int_equal(driver_get(&busy.driver, VIRTIO_MMIO_QUEUE_READY), 1);
+	}
+	busy_close(&busy);
+}
+
+/* One vCPU resets the device, and another one sets DRIVER_OK before that is done: the device stays as after a reset. */
+static void test_activate_while_resetting(void **state)
+{
+	struct virtio_ops ops = echo_ops;
+	struct busy busy;
+	struct vcpu_write reset, go;
+	uint32_t status;
+
+	(void)state;
+	ops.own_thread = true;
+	busy_open(&busy, &ops);
+	assert_true(driver_negotiate(&busy.driver, VERSION_1));
+	driver_set_queue(&busy.driver, 0, 0);
+	status = driver_get(&busy.driver, VIRTIO_MMIO_STATUS) | VIRTIO_CONFIG_S_DRIVER_OK;
+	busy_stall(&busy);
+	begin_write(&reset, &busy.driver, VIRTIO_MMIO_STATUS, 0);
+	wait_for_order(busy.driver.virtio, VIRTIO_ORDER_RESET);
+	begin_write(&go, &busy.driver, VIRTIO_MMIO_STATUS, status);
+	while (driver_get(&busy.driver, VIRTIO_MMIO_STATUS) != status)
+		usleep(1000);
+	busy_go_on(&busy);
+	assert_int_equal(pthread_join(reset.thread, NULL), 0);
+	assert_int_equal(pthread_join(go.thread, NULL), 0);
+	assert_int_equal(driver_get(&busy.driver, VIRTIO_MMIO_STATUS), 0);
+	assert_false(busy.driver.virtio->active);
+	assert_int_equal(echo_of(busy.driver.virtio)->activated, 0);
+	driver_start(&busy.driver, busy.driver.device, 0);
+	expect_echo(&busy.driver, 0);
+	busy_close(&busy);
+}
+
 struct scribbler {
 	struct driver *driver;
 	bool stop;
@@ -868,14 +1016,24 @@ static void test_scribbling(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_identity),    cmocka_unit_test(test_odd_accesses),
-		cmocka_unit_test(test_negotiation), cmocka_unit_test(test_bad_queues),
-		cmocka_unit_test(test_config),	    cmocka_unit_test(test_requests),
-		cmocka_unit_test(test_faults),	    cmocka_unit_test(test_long_chain),
-		cmocka_unit_test(test_interrupts),  cmocka_unit_test(test_event_index),
-		cmocka_unit_test(test_listen),	    cmocka_unit_test(test_stop_queue),
-		cmocka_unit_test(test_migrate),	    cmocka_unit_test(test_bad_state),
-		cmocka_unit_test(test_own_thread),  cmocka_unit_test(test_scribbling),
+		cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_odd_accesses),
+		cmocka_unit_test(test_negotiation),
+		cmocka_unit_test(test_bad_queues),
+		cmocka_unit_test(test_config),
+		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_long_chain),
+		cmocka_unit_test(test_interrupts),
+		cmocka_unit_test(test_event_index),
+		cmocka_unit_test(test_listen),
+		cmocka_unit_test(test_stop_queue),
+		cmocka_unit_test(test_migrate),
+		cmocka_unit_test(test_bad_state),
+		cmocka_unit_test(test_own_thread),
+		cmocka_unit_test(test_select_while_stopping),
+		cmocka_unit_test(test_activate_while_resetting),
+		cmocka_unit_test(test_scribbling),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,8 +108,11 @@ static void notified(struct loop_source *source, uint32_t events)
 	(void)pthread_mutex_unlock(&virtio->device.lock);
 }
 
+/* Not if a reset of another vCPU's has overtaken the order: a device that is active has DRIVER_OK. */
 static void activate(struct virtio *virtio)
 {
+	if (virtio->active || !(status_of(virtio) & VIRTIO_CONFIG_S_DRIVER_OK))
+		return;
 	if (virtio->ops->activate && virtio->ops->activate(virtio) < 0)
 		virtio_fail(virtio);
 	else
@@ -151,40 +154,47 @@ static void reset(struct virtio *virtio)
 	__atomic_store_n(&virtio->status, 0, __ATOMIC_SEQ_CST);
 }
 
-static void stop_queue(struct virtio *virtio)
+static void stop_queue(struct virtio *virtio, unsigned queue)
 {
 	bool quiet = virtio->quiet;
 
+	if (queue >= virtio->queues_count)
+		return;
 	quiesce(virtio);
-	virtqueue_reset(&virtio->queues[virtio->select_queue]);
+	virtqueue_reset(&virtio->queues[queue]);
 	if (!quiet)
 		resume(virtio);
 }
 
-static void carry_out(struct virtio *virtio, enum virtio_order order)
+static void carry_out(struct virtio *virtio, enum virtio_order order, unsigned queue)
 {
 	static void (*const functions[])(struct virtio * virtio) = {
-		[VIRTIO_ORDER_ACTIVATE] = activate,	[VIRTIO_ORDER_RESET] = reset,
-		[VIRTIO_ORDER_STOP_QUEUE] = stop_queue, [VIRTIO_ORDER_QUIESCE] = quiesce,
+		[VIRTIO_ORDER_ACTIVATE] = activate,
+		[VIRTIO_ORDER_RESET] = reset,
+		[VIRTIO_ORDER_QUIESCE] = quiesce,
 		[VIRTIO_ORDER_RESUME] = resume,
 	};
 
-	functions[order](virtio);
+	if (order == VIRTIO_ORDER_STOP_QUEUE)
+		stop_queue(virtio, queue);
+	else
+		functions[order](virtio);
 }
 
 /*
  * With the lock held, which is let go while the device's own thread works for us: that thread needs it to find the
- * order.
+ * order.  Meanwhile other vCPUs may write all registers, so that an order takes nothing from there.
  */
-static void give_order(struct virtio *virtio, enum virtio_order order)
+static void give_order(struct virtio *virtio, enum virtio_order order, unsigned queue)
 {
 	if (!virtio->ops->own_thread || !loop_is_elsewhere(virtio->loop)) {
-		carry_out(virtio, order);
+		carry_out(virtio, order, queue);
 		return;
 	}
 	while (virtio->order != VIRTIO_ORDER_NONE)
 		(void)pthread_cond_wait(&virtio->carried_out, &virtio->device.lock);
 	virtio->order = order;
+	virtio->order_queue = queue;
 	(void)eventfd_write(virtio->orders.source.fd, 1);
 	while (virtio->order != VIRTIO_ORDER_NONE)
 		(void)pthread_cond_wait(&virtio->carried_out, &virtio->device.lock);
@@ -199,7 +209,7 @@ static void ordered(struct loop_source *source, uint32_t events)
 	(void)eventfd_read(source->fd, &count);
 	(void)pthread_mutex_lock(&virtio->device.lock);
 	if (virtio->order != VIRTIO_ORDER_NONE)
-		carry_out(virtio, virtio->order);
+		carry_out(virtio, virtio->order, virtio->order_queue);
 	virtio->order = VIRTIO_ORDER_NONE;
 	(void)pthread_cond_broadcast(&virtio->carried_out);
 	(void)pthread_mutex_unlock(&virtio->device.lock);
@@ -265,7 +275,7 @@ static void write_status(struct virtio *virtio, uint32_t value)
 	uint32_t before = status_of(virtio), added = value & ~before & STATUS_OF_DRIVER;
 
 	if (value == 0) {
-		give_order(virtio, VIRTIO_ORDER_RESET);
+		give_order(virtio, VIRTIO_ORDER_RESET, 0);
 		return;
 	}
 	/* The driver sees by the bit that stays away that its choice does not do: 3.1.1, step 6. */
@@ -276,13 +286,13 @@ static void write_status(struct virtio *virtio, uint32_t value)
 		added &= ~(uint32_t)VIRTIO_CONFIG_S_DRIVER_OK;
 	__atomic_fetch_or(&virtio->status, added, __ATOMIC_SEQ_CST);
 	if (added & VIRTIO_CONFIG_S_DRIVER_OK)
-		give_order(virtio, VIRTIO_ORDER_ACTIVATE);
+		give_order(virtio, VIRTIO_ORDER_ACTIVATE, 0);
 }
 
 static void write_queue_ready(struct virtio *virtio, struct virtqueue *queue, uint32_t value)
 {
 	if (value == 0 && queue->ready) {
-		give_order(virtio, VIRTIO_ORDER_STOP_QUEUE);
+		give_order(virtio, VIRTIO_ORDER_STOP_QUEUE, virtio->select_queue);
 	} else if (value == 1 && !queue->ready && !(status_of(virtio) & VIRTIO_CONFIG_S_DRIVER_OK)) {
 		queue->event_index = virtio_has(virtio, VIRTIO_RING_F_EVENT_IDX);
 		if (!virtqueue_start(queue))
@@ -394,13 +404,13 @@ static void mmio_write(struct device *device, unsigned range, uint64_t offset, c
 
 static void mmio_reset(struct device *device)
 {
-	give_order(virtio_of(device), VIRTIO_ORDER_RESET);
+	give_order(virtio_of(device), VIRTIO_ORDER_RESET, 0);
 }
 
 static void give_order_locked(struct device *device, enum virtio_order order)
 {
 	(void)pthread_mutex_lock(&device->lock);
-	give_order(virtio_of(device), order);
+	give_order(virtio_of(device), order, 0);
 	(void)pthread_mutex_unlock(&device->lock);
 }
 
@@ -468,7 +478,7 @@ static int mmio_restore(struct device *device, struct state_reader *reader, stru
 	virtio->select_device_features = state_get_u32(reader);
 	virtio->select_driver_features = state_get_u32(reader);
 	virtio->select_queue = state_get_u32(reader);
-	virtio->active = state_get_u32(reader) != 0;
+	virtio->active = state_get_u32(reader) != 0 && (virtio->status & VIRTIO_CONFIG_S_DRIVER_OK);
 	if (virtio->features_driver & ~virtio->features_device)
 		return error_set(err, EINVAL, "the snapshot's %s has features that this one lacks (0x%llx)",
 				 virtio->ops->name,

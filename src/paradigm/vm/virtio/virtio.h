@@ -73,7 +73,7 @@ enum virtio_order {
 	VIRTIO_ORDER_NONE,
 	VIRTIO_ORDER_ACTIVATE,
 	VIRTIO_ORDER_RESET,
-	VIRTIO_ORDER_STOP_QUEUE, /* the selected one */
+	VIRTIO_ORDER_STOP_QUEUE, /* order_queue */
 	VIRTIO_ORDER_QUIESCE,
 	VIRTIO_ORDER_RESUME,
 };
@@ -94,6 +94,7 @@ struct virtio {
 	bool active; /* between activate() and reset() */
 	bool quiet;  /* between quiesce() and resume() */
 	enum virtio_order order;
+	unsigned order_queue;
 	struct virtio_notifier orders;	    /* tells the loop of it */
 	pthread_cond_t carried_out;	    /* with device.lock: order is VIRTIO_ORDER_NONE again */
 	uint64_t notifications, interrupts; /* counters: kicks that were handled, pulses sent; atomic */
