@@ -133,7 +133,12 @@ struct kvm_vcpu_state {
 	uint32_t tsc_khz; /* 0: unknown */
 	uint32_t msr_count;
 	struct kvm_msr_entry msrs[KVM_MSRS_MAX];
-	struct kvm_xsave xsave; /* last, because newer kernels say that it may be longer */
+	/*
+	 * x87, SSE, AVX, PKRU, ...  4096 bytes hold all but AMX's tiles, which guests of a process that has not asked
+	 * for them (arch_prctl(2), ARCH_REQ_XCOMP_GUEST_PERM) do not get: kvm_cpuid_supported() leaves them out.  Last,
+	 * because newer kernels say that it may be longer.
+	 */
+	struct kvm_xsave xsave;
 };
 
 int kvm_vcpu_state_get(int kvm, const struct kvm_vcpu *vcpu, struct kvm_vcpu_state *state, struct error *err);

@@ -576,6 +576,75 @@ static void test_snapshot(void **unused)
 	close_guest(&guest);
 }
 
+/*
+ * Puts a pattern into XMM0 and DR0 and says so; when it hears a byte, it looks at them again and ends with 1, and 2 or
+ * 4 more for what is not the same.
+ */
+static const uint8_t registers[] = {
+	0x0f, 0x20, 0xe0,			     /* mov %cr4, %eax */
+	0x66, 0x0d, 0x00, 0x02,			     /* or $0x200, %ax: OSFXSR */
+	0x0f, 0x22, 0xe0,			     /* mov %eax, %cr4 */
+	0x0f, 0x10, 0x05, 0x6a, 0x00, 0x10, 0x00,    /* movups pattern, %xmm0 */
+	0xb8, 0x78, 0x56, 0x34, 0x12,		     /* mov $0x12345678, %eax */
+	0x0f, 0x23, 0xc0,			     /* mov %eax, %dr0 */
+	0x66, 0xba, 0xf8, 0x03, 0xb0, 'r',  0xee,    /* mov $0x3f8, %dx; mov $'r', %al; out %al, %dx */
+	0x66, 0xba, 0xfd, 0x03,			     /* mov $0x3fd, %dx */
+	0xec, 0xa8, 0x01, 0x74, 0xf7,		     /* in %dx, %al; test $1, %al; jz to the last mov */
+	0x0f, 0x11, 0x05, 0x7a, 0x00, 0x10, 0x00,    /* movups %xmm0, found */
+	0x30, 0xdb,				     /* xor %bl, %bl */
+	0xbe, 0x6a, 0x00, 0x10, 0x00,		     /* mov $pattern, %esi */
+	0xbf, 0x7a, 0x00, 0x10, 0x00,		     /* mov $found, %edi */
+	0xb9, 0x10, 0x00, 0x00, 0x00, 0xf3, 0xa6,    /* mov $16, %ecx; repe cmpsb */
+	0x74, 0x03, 0x80, 0xcb, 0x02,		     /* je; or $2, %bl */
+	0x0f, 0x21, 0xc0,			     /* mov %dr0, %eax */
+	0x3d, 0x78, 0x56, 0x34, 0x12,		     /* cmp $0x12345678, %eax */
+	0x74, 0x03, 0x80, 0xcb, 0x04,		     /* je; or $4, %bl */
+	0xfe, 0xc3, 0x88, 0xd8,			     /* inc %bl; mov %bl, %al */
+	0xe6, 0xf4, 0xf4, 0xeb, 0xfd,		     /* out %al, $0xf4; hlt, again */
+	'P',  'A',  'T',  'T',	'E',  'R',  'N',  0, /* pattern, at 0x10006a */
+	1,    2,    3,	  4,	5,    6,    7,	  8,
+};
+
+static void test_registers(void **unused)
+{
+	cleanup_close int state = memfd_create("state", MFD_CLOEXEC), memory = memfd_create("memory", MFD_CLOEXEC);
+	static uint8_t bytes[1 << 20];
+	struct guest guest;
+	struct error err = ERROR_INIT;
+	unsigned status = 0;
+	ssize_t size;
+	uint8_t *vcpu;
+
+	(void)unused;
+	OPEN(&guest, registers);
+	assert_int_equal(hear(&guest), 'r');
+	assert_int_equal(machine_pause(guest.machine, &err), 0);
+	if (machine_save(guest.machine, state, memory, &err) < 0)
+		fail_msg("%s", err.text);
+	close_guest(&guest);
+
+	prepare_guest(&guest, idle, sizeof(idle));
+	guest.config.snapshot = state;
+	guest.config.snapshot_memory = memory;
+	make_machine(&guest);
+	start(&guest);
+	assert_int_equal(machine_console_input(guest.machine, "q", 1), 1);
+	assert_int_equal(wait_for_end(&guest, &status), MACHINE_EXIT);
+	assert_int_equal(status, 1);
+	machine_free(guest.machine);
+
+	/* An older version had less in it. */
+	size = pread(state, bytes, sizeof(bytes), 0);
+	vcpu = memmem(bytes, (size_t)size, "vcpu", 4);
+	assert_non_null(vcpu);
+	assert_int_equal(vcpu[4], 2);
+	vcpu[4] = 1;
+	assert_int_equal(pwrite(state, bytes, (size_t)size, 0), size);
+	assert_int_equal(try_machine(&guest, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "older"));
+	close_guest(&guest);
+}
+
 static void test_counters(void **state)
 {
 	struct arena arena = { .head = NULL };
@@ -642,7 +711,7 @@ int main(void)
 		cmocka_unit_test(test_smp),	     cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_counters),     cmocka_unit_test(test_bad_config),
 		cmocka_unit_test(test_odd_accesses), cmocka_unit_test(test_smp_pause),
-		cmocka_unit_test(test_smp_snapshot),
+		cmocka_unit_test(test_smp_snapshot), cmocka_unit_test(test_registers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -178,7 +178,8 @@ const char *arch_vcpu_place(struct machine_vcpu *vcpu, char *text, size_t size)
 	return text;
 }
 
-enum { STATE_VERSION = 1 };
+/* A vCPU of version 1 had no XSAVE area: what it was computing in those registers is lost. */
+enum { STATE_VERSION = 1, VCPU_VERSION = 2 };
 
 static int save_vcpu(struct machine_vcpu *vcpu, struct state_writer *writer, struct error *err)
 {
@@ -190,9 +191,10 @@ static int save_vcpu(struct machine_vcpu *vcpu, struct state_writer *writer, str
 	result = kvm_vcpu_state_get(vcpu->machine->kvm, &vcpu->kvm, state, err);
 	if (result < 0)
 		return result;
-	state_begin(writer, "vcpu", STATE_VERSION);
+	state_begin(writer, "vcpu", VCPU_VERSION);
 	state_put(writer, state, offsetof(struct kvm_vcpu_state, msrs));
 	state_put(writer, state->msrs, state->msr_count * sizeof(state->msrs[0]));
+	state_put(writer, &state->xsave, sizeof(state->xsave));
 	state_end(writer);
 	return 0;
 }
@@ -245,12 +247,16 @@ static int restore_vcpu(struct machine_vcpu *vcpu, struct state_reader *reader, 
 
 	if (!state || !cpuid)
 		return error_errno(err, ENOMEM, "restore a vCPU");
-	if (state_enter(reader, "vcpu", STATE_VERSION, err) < 0)
-		return -EINVAL;
+	result = state_enter(reader, "vcpu", VCPU_VERSION, err);
+	if (result < 0)
+		return result;
+	if (result < VCPU_VERSION)
+		return error_set(err, EINVAL, "the snapshot was taken by an older caisson, without all of a vCPU");
 	(void)state_get(reader, state, offsetof(struct kvm_vcpu_state, msrs));
 	if (state->msr_count > KVM_MSRS_MAX)
 		return error_set(err, EINVAL, "the snapshot has a vCPU with %u MSRs", state->msr_count);
 	(void)state_get(reader, state->msrs, state->msr_count * sizeof(state->msrs[0]));
+	(void)state_get(reader, &state->xsave, sizeof(state->xsave));
 	if (state_leave(reader, err) < 0)
 		return -EINVAL;
 	*cpuid = vcpu->machine->cpuid;
