@@ -376,7 +376,11 @@ static int ata_restore(struct device *device, struct state_reader *reader, struc
 			ata->channels[i].status = 0;
 			return error_set(err, EINVAL, "the snapshot's state of the ATA disks is damaged");
 		}
-	return state_leave(reader, err);
+	ret = state_leave(reader, err);
+	for (unsigned i = 0; ret == 0 && i < ATA_CHANNELS; i++)
+		if (has_drives(&ata->channels[i]))
+			ata_interrupt(&ata->channels[i]); /* see device.h */
+	return ret;
 }
 
 /* ---- from beginning to end ---- */

@@ -33,7 +33,12 @@ struct device_ops {
 	void (*write)(struct device *device, unsigned range, uint64_t offset, const void *data, unsigned size);
 	/* To the state after power-on.  NULL: it has none. */
 	void (*reset)(struct device *device);
-	/* For snapshots, with the machine standing still: see state.h.  NULL: it has no state. */
+	/*
+	 * For snapshots, with the machine standing still: see state.h.  NULL: it has no state.
+	 * An edge that was sent may still have been on its way when the interrupt controllers were saved: KVM does that
+	 * work in a thread of the kernel's, which nobody can wait for.  So restore() sends one for whatever the driver
+	 * may be waiting for.  The controllers are restored by then, and a driver looks for nothing once more.
+	 */
 	void (*save)(struct device *device, struct state_writer *writer);
 	int (*restore)(struct device *device, struct state_reader *reader, struct error *err);
 	/* Stops what is going on in other threads and waits for it; resume lets it go on.  NULL: nothing is. */

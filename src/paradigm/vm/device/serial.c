@@ -294,7 +294,7 @@ static int serial_restore(struct device *device, struct state_reader *reader, st
 	serial->transmitted = registers[8] & 1;
 	(void)state_get(reader, serial->input, count);
 	serial->input_count = count;
-	serial->raised = cause(serial) != CAUSE_NONE; /* the edge itself is in the saved interrupt controllers */
+	update(serial); /* and again the edge: see device.h */
 	return 0;
 }
 

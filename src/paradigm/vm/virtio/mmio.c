@@ -490,6 +490,8 @@ static int mmio_restore(struct device *device, struct state_reader *reader, stru
 		ret = state_leave(reader, err);
 	if (ret < 0)
 		virtio->active = false;
+	else if (virtio->status & VIRTIO_CONFIG_S_DRIVER_OK)
+		interrupt_driver(virtio, VIRTIO_MMIO_INT_VRING); /* see device.h */
 	return ret;
 }
 
