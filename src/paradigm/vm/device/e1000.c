@@ -487,6 +487,19 @@ static int restore_packet(struct state_reader *reader, struct e1000_packet *pack
 	return 0;
 }
 
+/* What the register can hold: what the driver may write, and where the card writes itself (results, counters), all. */
+static uint32_t possible(unsigned offset, uint32_t value)
+{
+	const struct e1000_access *access = find_access(offset);
+
+	if (!access)
+		return 0;
+	if (offset == E1000_PBA)
+		return value & (access->writable | POWER_ON_PBA);
+	return !access->write || access->write == write_eerd || access->write == write_mdic ? value
+											    : value & access->writable;
+}
+
 static int restore_card(struct device *device, struct state_reader *reader, struct error *err)
 {
 	struct e1000 *card = (struct e1000 *)device;
@@ -495,7 +508,7 @@ static int restore_card(struct device *device, struct state_reader *reader, stru
 	if (ret < 0)
 		return ret;
 	for (unsigned i = 0; i < E1000_REGISTERS_SIZE / 4; i++)
-		card->registers[i] = state_get_u32(reader);
+		card->registers[i] = possible(4 * i, state_get_u32(reader));
 	for (unsigned i = 0; i < E1000_PHY_REGISTERS; i++)
 		card->phy[i] = (uint16_t)state_get_u32(reader);
 	card->port_address = state_get_u32(reader) & (E1000_MEMORY_SIZE - 1);
