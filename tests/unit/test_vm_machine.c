@@ -21,6 +21,7 @@
 #include "base/str.h"
 #include "linux/kvm.h"
 #include "paradigm/vm/machine/machine.h"
+#include "paradigm/vm/machine/private.h"
 
 enum { ORIGIN = 0x100000, CODE = 0x1000, WAIT_MS = 60000 };
 
@@ -576,6 +577,43 @@ static void test_snapshot(void **unused)
 	close_guest(&guest);
 }
 
+static const struct machine *noted;
+static bool resumed, too_late;
+
+static void note_resume(struct device *device)
+{
+	(void)device;
+	resumed = true;
+	too_late = noted->io.started;
+}
+
+/* What belongs to the I/O thread is touched by others only before that runs. */
+static void test_resume_before_threads(void **unused)
+{
+	cleanup_close int state = memfd_create("state", MFD_CLOEXEC), memory = memfd_create("memory", MFD_CLOEXEC);
+	struct device_ops ops;
+	struct guest guest;
+	struct error err = ERROR_INIT;
+
+	(void)unused;
+	OPEN(&guest, idle);
+	assert_int_equal(machine_pause(guest.machine, &err), 0);
+	assert_int_equal(machine_save(guest.machine, state, memory, &err), 0);
+	close_guest(&guest);
+	prepare_guest(&guest, idle, sizeof(idle));
+	guest.config.snapshot = state;
+	guest.config.snapshot_memory = memory;
+	make_machine(&guest);
+	ops = *guest.machine->devices[0]->ops;
+	ops.resume = note_resume;
+	guest.machine->devices[0]->ops = &ops;
+	noted = guest.machine;
+	start(&guest);
+	assert_true(resumed);
+	assert_false(too_late);
+	close_guest(&guest);
+}
+
 /*
  * Puts a pattern into XMM0 and DR0 and says so; when it hears a byte, it looks at them again and ends with 1, and 2 or
  * 4 more for what is not the same.
@@ -705,13 +743,21 @@ static void test_bad_config(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exit),	     cmocka_unit_test(test_serial),
-		cmocka_unit_test(test_room),	     cmocka_unit_test(test_ends),
-		cmocka_unit_test(test_stop),	     cmocka_unit_test(test_pause),
-		cmocka_unit_test(test_smp),	     cmocka_unit_test(test_snapshot),
-		cmocka_unit_test(test_counters),     cmocka_unit_test(test_bad_config),
-		cmocka_unit_test(test_odd_accesses), cmocka_unit_test(test_smp_pause),
-		cmocka_unit_test(test_smp_snapshot), cmocka_unit_test(test_registers),
+		cmocka_unit_test(test_exit),
+		cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_room),
+		cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_stop),
+		cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_smp),
+		cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_counters),
+		cmocka_unit_test(test_bad_config),
+		cmocka_unit_test(test_odd_accesses),
+		cmocka_unit_test(test_smp_pause),
+		cmocka_unit_test(test_smp_snapshot),
+		cmocka_unit_test(test_registers),
+		cmocka_unit_test(test_resume_before_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

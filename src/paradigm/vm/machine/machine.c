@@ -252,13 +252,15 @@ static void resume_devices(struct machine *machine)
 
 int machine_start(struct machine *machine, struct error *err)
 {
-	int result = io_start(machine, err);
+	int result;
 
-	if (result < 0)
-		return result;
+	/* Before its thread runs: until then the loop of the devices is ours. */
 	if (machine->restored)
 		resume_devices(machine);
 	machine->restored = false;
+	result = io_start(machine, err);
+	if (result < 0)
+		return result;
 	/* Held meanwhile: who ends the machine must know of each thread that there is. */
 	(void)pthread_mutex_lock(&machine->lock);
 	if (machine->end == MACHINE_RUNS)

@@ -52,7 +52,7 @@ struct machine_options {
 };
 
 int machine_make(const struct machine_options *options, struct machine **machine, struct error *err);
-/* Lets the vCPUs go. */
+/* Lets the vCPUs go; in the thread that made it. */
 int machine_start(struct machine *machine, struct error *err);
 /* Readable when the machine has ended. */
 int machine_end_fd(const struct machine *machine);
