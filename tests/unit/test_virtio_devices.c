@@ -315,6 +315,41 @@ static void test_balloon(void **state)
 	driver_close(&driver);
 }
 
+/* Many pages that lie apart are many system calls: others on the loop have their turn between them. */
+static void test_balloon_rounds(void **state)
+{
+	enum { REQUESTS = 6, PAGES = 16384 };
+	struct driver_buffer buffer = { .size = 4 * PAGES };
+	struct driver driver;
+	struct driver_used used;
+	uint32_t *pages;
+
+	(void)state;
+	driver_open(&driver);
+	driver_start(&driver, make_balloon(&driver), balloon_features);
+	buffer.address = driver_alloc(&driver, 4 * (PAGES + 1));
+	pages = driver_at(&driver, buffer.address, 4 * (PAGES + 1));
+	for (uint32_t i = 0; i <= PAGES; i++)
+		pages[i] = (uint32_t)(DRIVER_HIGH_BASE >> 12) + 2 * (i % 64);
+	for (int i = 0; i < REQUESTS; i++)
+		(void)driver_add(&driver, 0, &buffer, 1);
+	driver_kick(&driver, 0);
+	for (int i = 1; i <= REQUESTS; i++) {
+		assert_int_equal(loop_wait(&driver.loop, 0, NULL), 0);
+		assert_int_equal(driver_used_index(&driver, 0), i);
+		assert_true(driver_used(&driver, 0, &used));
+	}
+	driver_run(&driver);
+	assert_false(driver_needs_reset(&driver));
+	/* More than any driver sends. */
+	buffer.size += 4;
+	(void)driver_add(&driver, 0, &buffer, 1);
+	driver_kick(&driver, 0);
+	driver_run(&driver);
+	assert_true(driver_needs_reset(&driver));
+	driver_close(&driver);
+}
+
 static void test_balloon_reports(void **state)
 {
 	struct virtio_balloon_state balloon;
@@ -378,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_console_flood),
 		cmocka_unit_test(test_console_port),
 		cmocka_unit_test(test_balloon),
+		cmocka_unit_test(test_balloon_rounds),
 		cmocka_unit_test(test_balloon_reports),
 		cmocka_unit_test(test_balloon_stats),
 	};

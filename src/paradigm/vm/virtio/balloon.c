@@ -20,15 +20,18 @@ enum {
 	QUEUE_SIZE = 128,
 	PAGE_SHIFT = VIRTIO_BALLOON_PFN_SHIFT,
 	PAGE = 1 << PAGE_SHIFT,
-	REQUEST_MAX = 1 << 20, /* bytes of page numbers in one request; Linux 1 KiB */
-	PIECE = 256,	       /* page numbers that are looked at together */
-	ROUND_MAX = 64,	       /* requests before others on the loop have their turn */
+	REQUEST_MAX = 64 << 10, /* bytes of page numbers in one request; Linux 1 KiB */
+	PIECE = 256,		/* page numbers that are looked at together */
+	/* Before others on the loop have their turn, after a whole request: */
+	ROUND_MAX = 64,	       /* requests */
+	ROUND_DISCARDS = 4096, /* pages or runs of pages, each a system call */
 };
 
 struct balloon {
 	struct virtio virtio;
 	struct virtio_balloon_state state;
-	bool holds_stats; /* the driver's buffer for statistics, which is given back to ask for more */
+	unsigned discards; /* in this round */
+	bool holds_stats;  /* the driver's buffer for statistics, which is given back to ask for more */
 	uint16_t stats_head;
 	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 };
@@ -43,6 +46,7 @@ static uint64_t discard(struct balloon *balloon, uint64_t address, uint64_t size
 	struct guest_memory *memory = balloon->virtio.memory;
 	int64_t given = guest_memory_discard(memory, address, size);
 
+	balloon->discards++;
 	if (given <= 0)
 		return 0;
 	guest_memory_wrote(memory, address, size);
@@ -152,12 +156,16 @@ static void balloon_handle(struct virtio *virtio, unsigned queue)
 {
 	struct balloon *balloon = balloon_of(virtio);
 	struct virtqueue_chain chain;
-	unsigned count;
+	bool more = true;
 
-	for (count = 0; count < ROUND_MAX && virtio_pop(virtio, queue, &chain, balloon->iov); count++)
-		handle_request(balloon, queue, &chain);
+	balloon->discards = 0;
+	for (int count = 0; more && count < ROUND_MAX && balloon->discards < ROUND_DISCARDS; count++) {
+		more = virtio_pop(virtio, queue, &chain, balloon->iov);
+		if (more)
+			handle_request(balloon, queue, &chain);
+	}
 	virtio_notify(virtio, queue);
-	if (count == ROUND_MAX || virtqueue_listen(&virtio->queues[queue], true))
+	if (more || virtqueue_listen(&virtio->queues[queue], true))
 		virtio_kick(virtio, queue);
 }
 
