@@ -6,6 +6,8 @@
 
 # shellcheck disable=SC2154 # output: assigned by bats' run
 
+# shellcheck source=tests/eventually.bash
+source "${BASH_SOURCE[0]%/*}/../eventually.bash"
 export CAISSON_BUILD=${CAISSON_BUILD:-$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)/build}
 
 # For setup_file: makes the store, or skips the file.
@@ -44,21 +46,6 @@ try()
 try_127()
 {
 	run -127 caisson "$@" <"$BATS_FILE_TMPDIR/empty"
-}
-
-# eventually CONDITION...: tries for a minute: a busy machine is slow, and only a failure takes so long.
-eventually()
-{
-	local i
-	for ((i = 0; i < 1200; i++)); do
-		if "$@" >"$BATS_TEST_TMPDIR/eventually" 2>&1; then
-			return 0
-		fi
-		sleep 0.05
-	done
-	echo "never came true: $*"
-	cat "$BATS_TEST_TMPDIR/eventually"
-	return 1
 }
 
 state_of()

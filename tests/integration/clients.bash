@@ -9,6 +9,8 @@
 #
 # RUNTIME is the runtime under test (a path, or a command's name); build/bin/caisson-oci without it.
 
+# shellcheck source=tests/eventually.bash
+source "${BASH_SOURCE[0]%/*}/../eventually.bash"
 # shellcheck source=tests/integration/terminal.bash
 source "${BASH_SOURCE[0]%/*}/terminal.bash"
 
@@ -104,16 +106,4 @@ inside_on_terminal()
 	# shellcheck disable=SC2086 # one word, or none
 	on_terminal "$line" ${TYPIST:-} | tr -d '\r'
 	return "${PIPESTATUS[0]}"
-}
-
-# eventually COMMAND...: until it succeeds, for about a minute: a busy machine is slow, and only a failure takes so long.
-eventually()
-{
-	local i
-	for ((i = 0; i < 600; i++)); do
-		"$@" && return 0
-		sleep 0.1
-	done
-	echo "never happened: $*" >&2
-	return 1
 }

@@ -5,6 +5,8 @@
 # shellcheck disable=SC2154
 
 bats_require_minimum_version 1.5.0
+# shellcheck source=tests/eventually.bash
+source "${BASH_SOURCE[0]%/*}/../eventually.bash"
 
 # Once in each file: a busybox root file system and a runtime to test.
 oci_setup_file() {
@@ -68,17 +70,6 @@ args() {
 
 status_of() {
 	oci state "$1" | jq -r .status
-}
-
-# wait_for CONDITION...: tries for a minute: a busy machine is slow, and only a failure takes so long.
-wait_for() {
-	local i
-	for ((i = 0; i < 1200; i++)); do
-		"$@" && return 0
-		sleep 0.05
-	done
-	echo "never came true: $*"
-	return 1
 }
 
 is() {

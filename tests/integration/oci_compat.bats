@@ -83,9 +83,9 @@ userns() {
 		oci_start "$ID"
 		oci exec --detach --pid-file pid "$ID" sleep 1000 >out 2>&1
 		pid=$(cat pid)
-		[ -z "$other" ] || { kill -9 "$(pid_of "$ID")" && wait_for is "$ID" stopped; }
+		[ -z "$other" ] || { kill -9 "$(pid_of "$ID")" && eventually is "$ID" stopped; }
 		run -0 oci kill "$ID" KILL
-		wait_for gone "$pid"
+		eventually gone "$pid"
 		run -0 oci delete "$ID"
 	done
 }
@@ -93,7 +93,7 @@ userns() {
 @test "a container that waits for its start is ended by SIGTERM" {
 	oci create "$ID" >out 2>&1
 	run -0 oci kill "$ID" TERM
-	wait_for is "$ID" stopped
+	eventually is "$ID" stopped
 }
 
 @test "each variable is there once, with its last value, and HOME is never empty" {

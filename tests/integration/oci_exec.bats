@@ -131,7 +131,7 @@ teardown() { oci_teardown; }
 
 @test "exec refuses a stopped container" {
 	oci kill "$ID" KILL
-	wait_for is "$ID" stopped
+	eventually is "$ID" stopped
 	run -255 oci exec "$ID" true
 	[[ $output == *"cannot exec in a stopped container"* ]]
 }

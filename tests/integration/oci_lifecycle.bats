@@ -17,7 +17,7 @@ teardown() { oci_teardown; }
 	[ ! -e "$WORK/rootfs/tmp/started" ]
 	oci start "$ID"
 	is "$ID" running
-	wait_for test -e "$WORK/rootfs/tmp/started"
+	eventually test -e "$WORK/rootfs/tmp/started"
 }
 
 @test "create can be called often, and none of its containers dies with it" {
@@ -32,7 +32,7 @@ teardown() { oci_teardown; }
 	run -1 oci start "$ID"
 	[[ $output == *"cannot start an already running container"* ]]
 	oci kill "$ID" KILL
-	wait_for is "$ID" stopped
+	eventually is "$ID" stopped
 	run -1 oci start "$ID"
 	[[ $output == *"cannot start a container that has stopped"* ]]
 }
@@ -61,18 +61,18 @@ teardown() { oci_teardown; }
 @test "kill takes numbers, and names in any form" {
 	args sh -c 'trap "echo usr1" USR1; trap "exit 3" USR2; echo ready; while :; do sleep 0.05; done'
 	oci_start "$ID"
-	wait_for grep -q ready output
+	eventually grep -q ready output
 	local name heard=0
 	hears() { [ "$(grep -c usr1 output)" -eq "$1" ]; }
 	for name in USR1 SIGUSR1 usr1 sigusr1 10; do
 		oci kill "$ID" "$name"
-		wait_for hears $((++heard))
+		eventually hears $((++heard))
 	done
 	oci kill "$ID" 0
 	run -1 oci kill "$ID" NOPE
 	[[ $output == *'unknown signal \"NOPE\"'* ]]
 	oci kill "$ID" USR2
-	wait_for is "$ID" stopped
+	eventually is "$ID" stopped
 	run -1 oci kill "$ID" KILL
 	[[ $output == *"container not running"* ]]
 }
@@ -82,24 +82,24 @@ teardown() { oci_teardown; }
 	args sh -c 'sleep 1000 & sleep 1000 & wait'
 	oci_start "$ID"
 	processes() { [ "$(oci ps --format json "$ID" | jq length)" = "$1" ]; }
-	wait_for processes 3
+	eventually processes 3
 	oci kill --all "$ID" KILL
-	wait_for processes 0
+	eventually processes 0
 }
 
 @test "kill --all with another signal reaches each process once" {
 	config '.linux.namespaces |= map(select(.type != "pid"))'
 	args sh -c 'trap "echo one" TERM; (trap "echo two" TERM; while :; do sleep 0.1; done) & while :; do sleep 0.1; done'
 	oci run "$ID" >"$BUNDLE/output" 2>&1 <"$WORK/nothing" 3>&- &
-	wait_for is "$ID" running
+	eventually is "$ID" running
 	processes() { [ "$(oci ps --format json "$ID" | jq length)" -ge "$1" ]; }
-	wait_for processes 4
+	eventually processes 4
 	oci kill --all "$ID" TERM
 	said() { [ "$(grep -v Terminated "$BUNDLE/output" | sort | tr '\n' ' ')" = "$1" ]; }
-	wait_for said "one two "
+	eventually said "one two "
 	# Who has heard it twice says so before it hears of another one.
 	oci kill --all "$ID" TERM
-	wait_for said "one one two two "
+	eventually said "one one two two "
 	is "$ID" running
 }
 
@@ -108,9 +108,9 @@ teardown() { oci_teardown; }
 	args sh -c 'sleep 1000 & sleep 1000 & wait'
 	oci_start "$ID"
 	processes() { [ "$(oci ps --format json "$ID" | jq length)" = "$1" ]; }
-	wait_for processes 3
+	eventually processes 3
 	oci kill "$ID" KILL
-	wait_for processes 0
+	eventually processes 0
 }
 
 @test "a container may be called as the runtime's own files once were" {
@@ -181,7 +181,7 @@ teardown() { oci_teardown; }
 	args sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/count; sleep 0.02; done'
 	config '.root.readonly=false'
 	oci_start "$ID"
-	wait_for test -s "$WORK/rootfs/tmp/count"
+	eventually test -s "$WORK/rootfs/tmp/count"
 	oci pause "$ID"
 	is "$ID" paused
 	local before

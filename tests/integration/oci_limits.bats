@@ -50,7 +50,7 @@ limit() {
 	[[ $output == *"invalid value for memory"* ]]
 	run -1 oci update --cpu-share -3 "$ID"
 	oci kill "$ID" KILL
-	wait_for is "$ID" stopped
+	eventually is "$ID" stopped
 	run -1 oci update --pids-limit 3 "$ID"
 	[[ $output == *"container not running"* ]]
 }
@@ -97,7 +97,7 @@ on_v2() {
 	oci events --interval 100ms "$ID" >events.log 2>&1 3>&- &
 	local watcher=$!
 	lines() { [ "$(wc -l <events.log)" -ge "$1" ]; }
-	wait_for lines 3
+	eventually lines 3
 	oci delete --force "$ID"
 	wait "$watcher"
 	[ "$(jq -r .type events.log | sort -u)" = stats ]
@@ -110,7 +110,7 @@ on_v2() {
 		oci_start "$ID-$n"
 		oci events --interval 1ms "$ID-$n" >"events.$n" 2>&1 3>&- &
 		watcher=$!
-		wait_for watched
+		eventually watched
 		oci delete --force "$ID-$n"
 		wait "$watcher"
 		# Each line is whole.
@@ -125,9 +125,9 @@ on_v2() {
 	ln -sf busybox "$WORK/rootfs/bin/tr"
 	oci_start "$ID"
 	oci events --interval 100ms "$ID" >events.log 2>&1 3>&- &
-	wait_for grep -q stats events.log
+	eventually grep -q stats events.log
 	: >"$WORK/rootfs/tmp/go"
-	wait_for grep -qx "{\"type\":\"oom\",\"id\":\"$ID\"}" events.log
+	eventually grep -qx "{\"type\":\"oom\",\"id\":\"$ID\"}" events.log
 }
 
 @test "events refuses an interval of nothing, and a stopped container" {
@@ -136,7 +136,7 @@ on_v2() {
 	[[ $output == *"duration interval must be greater than 0"* ]]
 	run -1 oci events --interval soon "$ID"
 	oci kill "$ID" KILL
-	wait_for is "$ID" stopped
+	eventually is "$ID" stopped
 	run -1 oci events --stats "$ID"
 	[[ $output == *"container with id $ID is not running"* ]]
 }

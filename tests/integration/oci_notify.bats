@@ -24,7 +24,7 @@ manager() {
 		while (defined recv(S, $m, 4096, 0)) { chomp $m; $m =~ tr/\n/|/; print "$m\n" }' "$NOTIFY_SOCKET" \
 		>"$BUNDLE/messages" 2>&1 3>&- &
 	MANAGER=$!
-	wait_for test -S "$NOTIFY_SOCKET"
+	eventually test -S "$NOTIFY_SOCKET"
 }
 
 # The container's program: says $1, then runs $2.
@@ -42,7 +42,7 @@ has_heard() { [ "$(messages)" = "$1" ]; }
 	manager
 	tells 'STATUS=loaded,READY=1' 'sleep 1000'
 	oci_start "$ID"
-	wait_for has_heard "READY=1 MAINPID=$(oci state "$ID" | jq .pid) BARRIER=1 "
+	eventually has_heard "READY=1 MAINPID=$(oci state "$ID" | jq .pid) BARRIER=1 "
 }
 
 @test "run --detach returns when the container ends without having been ready" {
@@ -57,7 +57,7 @@ has_heard() { [ "$(messages)" = "$1" ]; }
 	tells 'READY=1' 'sleep 1000'
 	oci create "$ID" >"$BUNDLE/output" 2>&1
 	oci start "$ID"
-	wait_for has_heard "READY=1 MAINPID=$(oci state "$ID" | jq .pid) BARRIER=1 "
+	eventually has_heard "READY=1 MAINPID=$(oci state "$ID" | jq .pid) BARRIER=1 "
 	run -0 oci delete --force "$ID"
 	[ ! -e "$STATE/$ID" ]
 }
@@ -68,7 +68,7 @@ has_heard() { [ "$(messages)" = "$1" ]; }
 	oci create "$ID" >"$BUNDLE/output" 2>&1
 	oci start "$ID" 3>&- &
 	local start=$!
-	wait_for is "$ID" running
+	eventually is "$ID" running
 	run -0 oci exec "$ID" true
 	run -0 oci kill "$ID" KILL
 	wait "$start"
@@ -82,7 +82,7 @@ has_heard() { [ "$(messages)" = "$1" ]; }
 	local runner=$! code=0
 	wait "$runner" || code=$?
 	[ "$code" = 7 ]
-	wait_for grep -q MAINPID "$BUNDLE/messages"
+	eventually grep -q MAINPID "$BUNDLE/messages"
 	[ "$(messages)" = "READY=1 MAINPID=$runner " ]
 }
 
@@ -92,7 +92,7 @@ has_heard() { [ "$(messages)" = "$1" ]; }
 	tells 'READY=1' 'tty'
 	SHELL=/bin/sh run -0 script -qec "\"$RUNTIME\" --root \"$STATE\" run $ID" "$BUNDLE/typescript" <"$WORK/nothing"
 	[[ $output == */dev/pts/* ]]
-	wait_for grep -q MAINPID "$BUNDLE/messages"
+	eventually grep -q MAINPID "$BUNDLE/messages"
 }
 
 @test "the container's socket is its own: any user may write to it, nobody may put another there" {
@@ -101,7 +101,7 @@ has_heard() { [ "$(messages)" = "$1" ]; }
 	tells 'READY=1' 'ls -A /run/notify; rm -f /run/notify/notify.sock || echo safe'
 	run -0 oci run "$ID"
 	[[ $output == notify.sock*safe ]]
-	wait_for grep -q MAINPID "$BUNDLE/messages"
+	eventually grep -q MAINPID "$BUNDLE/messages"
 }
 
 @test "without a manager a container has no socket" {

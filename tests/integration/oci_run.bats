@@ -56,7 +56,7 @@ teardown() { oci_teardown; }
 	args sh -c 'trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done'
 	"$RUNTIME" --root "$STATE" run "$ID" >"$BUNDLE/output" 2>&1 <"$WORK/nothing" &
 	local runner=$! code=0
-	wait_for grep -q ready "$BUNDLE/output"
+	eventually grep -q ready "$BUNDLE/output"
 	kill -TERM "$runner"
 	wait "$runner" || code=$?
 	[ "$code" = 9 ]
@@ -138,7 +138,7 @@ teardown() { oci_teardown; }
 	config '.linux.namespaces |= map(select(.type != "pid"))'
 	args sh -c 'sleep 1000 & echo $!'
 	run -0 oci run "$ID"
-	wait_for gone "${lines[0]}"
+	eventually gone "${lines[0]}"
 }
 
 @test "run: a mount on a link that leads nowhere yet is made where it leads" {

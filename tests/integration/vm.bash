@@ -5,6 +5,8 @@
 # What the tests of virtual machines share: a guest's kernel, its initramfs, a root disk; and caisson-vmm run by itself.
 
 bats_require_minimum_version 1.5.0
+# shellcheck source=tests/eventually.bash
+source "${BASH_SOURCE[0]%/*}/../eventually.bash"
 
 VM_TOP=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 export VM_BUILD=${CAISSON_BUILD:-$VM_TOP/build}
@@ -70,19 +72,6 @@ machine()
 	} + ('"${EXTRA:-{\}}"')' >"$BATS_TEST_TMPDIR/machine.json"
 	exec "$VM_BUILD/bin/caisson-vmm" --config 20 20<"$BATS_TEST_TMPDIR/machine.json" 21<"$GUEST/vmlinux" \
 		22<"$GUEST/initrd-$1" 23<>"$disk" 24<"$BATS_TEST_TMPDIR/config.json" 25<>"$console"
-}
-
-# eventually CONDITION...: tries for a minute: a machine may have to share the processor with others.
-eventually()
-{
-	local i
-	for ((i = 0; i < 600; i++)); do
-		"$@" >"$BATS_TEST_TMPDIR/eventually" 2>&1 && return 0
-		sleep 0.1
-	done
-	echo "never came true: $*"
-	cat "$BATS_TEST_TMPDIR/eventually"
-	return 1
 }
 
 # A process that has ended, whether or not somebody has asked for its status yet.

@@ -4,6 +4,8 @@
 # What the bats files of this folder share: a root file system of busybox, bundles, and a user without privileges.
 
 bats_require_minimum_version 1.5.0
+# shellcheck source=tests/eventually.bash
+source "${BASH_SOURCE[0]%/*}/../eventually.bash"
 
 # Once in each file: $ROOTFS, and $EMPTY for standard input.
 lab_setup_file() {
@@ -21,15 +23,4 @@ lab_setup_file() {
 # A command of the user, with an empty standard input.
 user() {
 	"$BATS_TEST_DIRNAME/as-user" "$@" <"$EMPTY"
-}
-
-eventually() {
-	local i
-	for ((i = 0; i < 200; i++)); do
-		if "$@" >"$BATS_TEST_TMPDIR/eventually" 2>&1; then return 0; fi
-		sleep 0.1
-	done
-	echo "never came true: $*"
-	cat "$BATS_TEST_TMPDIR/eventually"
-	return 1
 }

@@ -4,6 +4,8 @@
 #
 # What goes on around a restore: pre-dumps, hooks, terminals. By the real CRIU, which does not work on every machine.
 
+load ../eventually
+
 setup_file() {
 	command -v criu >/dev/null || skip "criu is not installed"
 	criu check >/tmp/criu-check 2>&1 || skip "CRIU does not work here: $(tail -n 1 /tmp/criu-check)"
@@ -35,22 +37,12 @@ program() {
 # The standard streams may be the container's, and no file of ours.
 oci() { caisson-oci --log "$B/log" "$@" </dev/null >/dev/null 2>&1 || { cat "$B/log" && return 1; }; }
 
-wait_for() {
-	local i
-	for ((i = 0; i < 200; i++)); do
-		"$@" && return 0
-		sleep 0.1
-	done
-	echo "never came true: $*"
-	return 1
-}
-
 counts() { [ "$(cat rootfs/tmp/count 2>/dev/null || echo 0)" -gt "$1" ]; }
 
 @test "checkpoint: --pre-dump, --leave-running and --parent-path; restore goes on where it was" {
 	rm -f rootfs/tmp/count
 	oci run --detach one
-	wait_for counts 3
+	eventually counts 3
 	oci checkpoint --leave-running --image-path img0 one
 	caisson-oci checkpoint --pre-dump --image-path img1 one >said 2>&1
 	[ ! -s said ]
@@ -63,7 +55,7 @@ counts() { [ "$(cat rootfs/tmp/count 2>/dev/null || echo 0)" -gt "$1" ]; }
 	oci restore --detach --image-path img2 --pid-file pid one
 	[ "$(caisson-oci state one | jq -r .status)" = running ]
 	[ "$(cat pid)" = "$(caisson-oci state one | jq .pid)" ]
-	wait_for counts "$count"
+	eventually counts "$count"
 }
 
 @test "restore runs the hooks of the creation; one that fails leaves nothing" {
@@ -87,28 +79,28 @@ counts() { [ "$(cat rootfs/tmp/count 2>/dev/null || echo 0)" -gt "$1" ]; }
 	rm -f rootfs/tmp/go
 	program 'echo before; until [ -e /tmp/go ]; do busybox sleep 0.1; done; echo after' '.process.terminal = true'
 	"$CAISSON_BUILD/tests/conformance/agent" console socket said >agent.log 2>&1 3>&- &
-	wait_for test -S socket
+	eventually test -S socket
 	oci run --detach --console-socket socket one
-	wait_for grep -q before said
+	eventually grep -q before said
 	oci checkpoint --image-path img one
 	run caisson-oci restore --detach --image-path img one </dev/null
 	[ "$status" = 1 ]
 	[[ $output == *"without setting console socket"* ]]
 	rm -f socket said
 	"$CAISSON_BUILD/tests/conformance/agent" console socket said >agent.log 2>&1 3>&- &
-	wait_for test -S socket
+	eventually test -S socket
 	oci restore --detach --console-socket socket --image-path img one
 	touch rootfs/tmp/go
-	wait_for grep -q after said
+	eventually grep -q after said
 }
 
 @test "a terminal is joined to ours when a container is restored in the foreground" {
 	program 'echo before; read line; echo "got $line"; exit 7' '.process.terminal = true'
 	rm -f socket said
 	"$CAISSON_BUILD/tests/conformance/agent" console socket said >agent.log 2>&1 3>&- &
-	wait_for test -S socket
+	eventually test -S socket
 	oci run --detach --console-socket socket one
-	wait_for grep -q before said
+	eventually grep -q before said
 	oci checkpoint --image-path img one
 	echo typed >keys
 	run script -qec 'caisson-oci restore --image-path img one' typescript <keys

@@ -5,19 +5,13 @@
 # Disks of machines: real KVM, the distribution's kernel.  One machine has them all; in the order of this file.
 
 # shellcheck disable=SC2154 # stderr: assigned by run
-bats_require_minimum_version 1.5.0
-load helpers
+load machine
 
 D=/scratch/disks
 
-caisson()
-{
-	"$CAISSON_BUILD/bin/caisson" --root /scratch/store "$@"
-}
-
 guest()
 {
-	caisson exec web sh -c "$1" <"$BATS_FILE_TMPDIR/empty"
+	caisson exec web sh -c "$1" <"$EMPTY"
 }
 
 # What a disk takes of the host's, in KiB.
@@ -33,9 +27,7 @@ takes_less()
 
 setup_file()
 {
-	: >"$BATS_FILE_TMPDIR/empty"
-	caisson kernel add --quiet /lab/kernel
-	caisson image import "$LAB_IMAGE" box:1
+	machine_store
 	mkdir -p $D/small
 	mount -t tmpfs -o size=4m small $D/small
 	truncate -s 64M $D/raw $D/base $D/read $D/small/disk
@@ -119,7 +111,7 @@ teardown_file()
 	local out=$BATS_TEST_TMPDIR/out i last pid
 	# Each number in a cluster of its own, which gets its place in the file by that.
 	caisson exec web sh -c 'i=0; while :; do echo "number $i" | dd of=/dev/vde bs=65536 seek=$i conv=fsync,notrunc 2>/null;
-		echo $i; i=$((i + 1)); done' >"$out" <"$BATS_FILE_TMPDIR/empty" 2>"$BATS_TEST_TMPDIR/err" 3>&- &
+		echo $i; i=$((i + 1)); done' >"$out" <"$EMPTY" 2>"$BATS_TEST_TMPDIR/err" &
 	for ((i = 0; i < 600; i++)); do [ "$(wc -l <"$out")" -lt 12 ] || break; sleep 0.1; done
 	pid=$(caisson inspect --format '{{.State.Pid}}' web)
 	kill -KILL "$pid"

@@ -4,21 +4,20 @@
 #
 # Bare machines on a KVM that runs guests: Debian's cloud kernel as it comes, and kernels of a few instructions.
 
-bats_require_minimum_version 1.5.0
+load machine
 
 # Time there is an emulator's in an emulator's.
 export BATS_TEST_TIMEOUT=240
-WORDS='console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests 8250.nr_uarts=1 rcupdate.rcu_expedited=1
-	no_timer_check audit=0 random.trust_cpu=on tsc=reliable'
 
 setup_file() {
-	local root=$BATS_FILE_TMPDIR/root
-	export KERNEL INITRD=$BATS_FILE_TMPDIR/initrd VMLINUX=$BATS_FILE_TMPDIR/vmlinux EMPTY=$BATS_FILE_TMPDIR/empty
-	: >"$EMPTY"
-	KERNEL=$(echo /lab/kernel/boot/vmlinuz-*)
-	mkdir -p "$root"/{bin,dev,proc}
-	cp /bin/busybox "$root/bin/"
-	cat >"$root/init" <<-'INIT'
+	export INITRD=$BATS_FILE_TMPDIR/initrd VMLINUX=$BATS_FILE_TMPDIR/vmlinux
+	machine_setup_file
+	machine_initrd "$INITRD" "$(guest_init)"
+	unpack_vmlinux
+}
+
+guest_init() {
+	cat <<-'INIT'
 		#!/bin/busybox sh
 		/bin/busybox mount -t proc proc /proc
 		/bin/busybox mount -t devtmpfs dev /dev
@@ -31,9 +30,6 @@ setup_file() {
 		esac
 		/bin/busybox poweroff -f
 	INIT
-	chmod 755 "$root/init"
-	(cd "$root" && find . | cpio -o -H newc --quiet) >"$INITRD"
-	unpack_vmlinux
 }
 
 # The payload of the bzImage: boot.rst of the kernel, payload_offset and payload_length.
@@ -46,24 +42,6 @@ unpack_vmlinux() {
 	tail -c +$(((sectors + 1) * 512 + offset + 1)) "$KERNEL" | head -c $((length - 4)) | lz4 -dc >"$VMLINUX"
 }
 
-# An ELF32 multiboot kernel out of machine code in hexadecimal, entered at its beginning.
-tiny() { # FILE HEX...
-	local file=$1
-	shift
-	{
-		printf '\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x01\0\0\0\x0c\0\x10\0\x34\0\0\0\0\0\0\0\0\0\0\0'
-		printf '\x34\0\x20\0\x01\0\0\0\0\0\0\0'
-		printf '\x01\0\0\0\0\x10\0\0\0\0\x10\0\0\0\x10\0\0\x01\0\0\0\x20\0\0\x07\0\0\0\0\0\0\0'
-	} >"$file"
-	truncate -s 4096 "$file"
-	{
-		printf '\x02\xb0\xad\x1b\0\0\0\0\xfe\x4f\x52\xe4'
-		# shellcheck disable=SC2059 # that is what makes bytes of it
-		printf "$(printf '\\x%s' "$@")"
-	} >>"$file"
-	truncate -s 8192 "$file"
-}
-
 boot() { # ARG...
 	run -"${STATUS:-0}" caisson vm boot --engine kvm --memory 192m --timeout 120 "$@" <"$EMPTY"
 }
@@ -71,7 +49,7 @@ boot() { # ARG...
 linux() { # WORDS ARG...
 	local words=$1
 	shift
-	boot --kernel "$KERNEL" --initrd "$INITRD" --cmdline "${WORDS//[$'\n\t']/ } $words" "$@"
+	boot --kernel "$KERNEL" --initrd "$INITRD" --cmdline "$MACHINE_WORDS $words" "$@"
 }
 
 @test "vm boot: Debian's cloud kernel, as a bzImage: it knows KVM's clock, and is counted" {
@@ -93,7 +71,7 @@ linux() { # WORDS ARG...
 	STATUS=125 boot --kernel "$VMLINUX" --hugepages 2M
 	[[ $output == *"nr_hugepages"* ]]
 	echo 100 >/proc/sys/vm/nr_hugepages
-	boot --kernel "$VMLINUX" --initrd "$INITRD" --cmdline "${WORDS//[$'\n\t']/ }" --hugepages 2M --vcpus 4
+	boot --kernel "$VMLINUX" --initrd "$INITRD" --cmdline "$MACHINE_WORDS" --hugepages 2M --vcpus 4
 	echo 0 >/proc/sys/vm/nr_hugepages
 	[[ $output == *"here is 6."*" on 4 CPUs"* ]]
 }
@@ -109,7 +87,7 @@ linux() { # WORDS ARG...
 	STATUS=2 linux test=panic
 	[[ $output == *"Kernel panic"* ]]
 	[[ $output == *"caisson-vmm: the guest asked for a reset"* ]]
-	tiny "$BATS_TEST_TMPDIR/kernel" b0 fe e6 64 f4 eb fd
+	machine_kernel "$BATS_TEST_TMPDIR/kernel" b0 fe e6 64 f4 eb fd
 	STATUS=2 boot --kernel "$BATS_TEST_TMPDIR/kernel"
 }
 
@@ -138,27 +116,28 @@ linux() { # WORDS ARG...
 		# shellcheck disable=SC2016 # the guest's shell is meant
 		echo 'echo "it is $n"; exit'
 	} | caisson vm boot --engine kvm --memory 192m --timeout 120 --kernel "$KERNEL" --initrd "$INITRD" \
-		--cmdline "${WORDS//[$'\n\t']/ } test=shell" >"$out"
+		--cmdline "$MACHINE_WORDS test=shell" >"$out"
 	grep "it is 44850" "$out"
 }
 
 @test "vm boot: a triple fault is a crash" {
-	tiny "$BATS_TEST_TMPDIR/kernel" 0f 0b
+	machine_kernel "$BATS_TEST_TMPDIR/kernel" 0f 0b
 	STATUS=4 boot --kernel "$BATS_TEST_TMPDIR/kernel"
 	[[ $output == *"caisson-vmm: vCPU 0: triple fault"* ]]
 }
 
 @test "vm boot: the debug-exit port" {
-	tiny "$BATS_TEST_TMPDIR/kernel" b0 10 e6 f4 f4 eb fd
+	machine_kernel "$BATS_TEST_TMPDIR/kernel" b0 10 e6 f4 f4 eb fd
 	STATUS=33 boot --kernel "$BATS_TEST_TMPDIR/kernel"
 	[ "$output" = "" ]
 }
 
 @test "vm boot: a guest that never boots ends by the timeout, or by a signal, and leaves nothing" {
-	tiny "$BATS_TEST_TMPDIR/kernel" fa eb fe
+	machine_kernel "$BATS_TEST_TMPDIR/kernel" fa eb fe
 	STATUS=124 boot --kernel "$BATS_TEST_TMPDIR/kernel" --timeout 3
 	[[ $output == *"took too long"* ]]
-	caisson vm boot --engine kvm --kernel "$BATS_TEST_TMPDIR/kernel" --vcpus 2 <"$EMPTY" &
+	# The program itself, to whom the signal goes.
+	"$CAISSON_BUILD/bin/caisson" vm boot --engine kvm --kernel "$BATS_TEST_TMPDIR/kernel" --vcpus 2 <"$EMPTY" 3>&- &
 	sleep 2
 	[ "$(cat /proc/$!/comm)" = caisson-vmm ]
 	grep -qx vcpu1 /proc/$!/task/*/comm

@@ -7,40 +7,16 @@
 # are killed.  Most guests here are a few instructions long, for these come to their point at once.
 
 # shellcheck disable=SC2154 # stderr: assigned by run
-bats_require_minimum_version 1.5.0
+load machine
 
 # Agent's frames: size, kind, session; all little-endian.
 HELLO='04 00 00 00 01 00 00 00 01 00 00 00'
 STARTED='08 00 00 00 02 00 00 00 01 00 00 00 00 00 00 00'
 COM1='f8 03 00 00' COM2='f8 02 00 00'
 
-caisson()
-{
-	"$CAISSON_BUILD/bin/caisson" --root /scratch/store "$@" 3>&-
-}
-
-bytes() # HEX...
-{
-	# shellcheck disable=SC2046,SC2048,SC2059 # a word for each byte, and that is what makes bytes of them
-	printf "$(printf '\\x%s' $*)"
-}
-
 number() # NUMBER: four bytes
 {
 	printf '%02x %02x %02x %02x ' $(($1 & 255)) $(($1 >> 8 & 255)) $(($1 >> 16 & 255)) $(($1 >> 24))
-}
-
-# A multiboot kernel (ELF32, at 1 MiB) out of machine code and data.
-kernel() # FILE CODE
-{
-	{
-		printf '\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0\x01\0\0\0\x0c\0\x10\0\x34\0\0\0\0\0\0\0\0\0\0\0'
-		printf '\x34\0\x20\0\x01\0\0\0\0\0\0\0'
-		printf '\x01\0\0\0\0\x10\0\0\0\0\x10\0\0\0\x10\0\0\x01\0\0\0\x20\0\0\x07\0\0\0\0\0\0\0'
-	} >"$1"
-	truncate -s 4096 "$1"
-	{ bytes '02 b0 ad 1b 00 00 00 00 fe 4f 52 e4' && bytes "$2"; } >>"$1"
-	truncate -s 8192 "$1"
 }
 
 # speaker FILE PORT ONCE AGAIN: says ONCE to a serial port, then AGAIN for ever, or stands still if that is empty.
@@ -57,7 +33,7 @@ speaker()
 	else
 		code+=' fa f4'
 	fi
-	kernel "$1" "$code $3 $4"
+	machine_kernel "$1" "$code $3 $4"
 }
 
 text() # hexadecimal of a text
@@ -69,8 +45,8 @@ setup_file()
 {
 	export G=/scratch/guests STATE=/scratch/state
 	mkdir -p $G
-	kernel $G/triple '0f 0b'
-	kernel $G/off '66 ba 0c 06 b0 34 ee f4'       # SLP_EN and the type of S5 to the sleep control register
+	machine_kernel $G/triple '0f 0b'
+	machine_kernel $G/off '66 ba 0c 06 b0 34 ee f4' # SLP_EN and the type of S5 to the sleep control register
 	speaker $G/hang "$COM1" "$(text 'here I stand')" ''
 	speaker $G/flood "$COM1" "$(text 'flood')" "$(text 'and again and again and again and again and again and again')"
 	speaker $G/babble "$COM2" "$HELLO 04 00 00 00 63 00 00 00 00 00 00 00" ''
@@ -78,8 +54,7 @@ setup_file()
 	speaker $G/stranger "$COM2" "$HELLO $STARTED 01 00 00 00 04 00 09 00 2e" ''
 	speaker $G/still "$COM2" "$HELLO $STARTED" ''
 	speaker $G/logger "$COM2" "$HELLO $STARTED" "80 00 00 00 09 00 00 00 $(text "$(printf 'x%.0s' {1..127})")"
-	caisson kernel add --quiet /lab/kernel
-	caisson image import "$LAB_IMAGE" box:1
+	machine_store
 	caisson run --rm --isolation container box:1 true # what the first one makes stays
 	caisson run --rm --isolation vm --kernel $G/off box:1 true 2>/dev/null || [ $? = 125 ]
 	left_behind >"$BATS_FILE_TMPDIR/before"
@@ -107,17 +82,6 @@ nothing_is_left()
 		sleep 0.1
 	done
 	diff "$BATS_FILE_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
-}
-
-eventually()
-{
-	local i
-	for ((i = 0; i < 900; i++)); do
-		"$@" >/dev/null 2>&1 && return 0
-		sleep 0.1
-	done
-	echo "never came true: $*"
-	return 1
 }
 
 # fails STATUS ARG...: a machine that cannot run

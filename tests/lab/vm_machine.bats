@@ -6,23 +6,7 @@
 # processors are tied.  All tests share the two, in the order of this file.
 
 # shellcheck disable=SC2154 # stderr: assigned by run
-bats_require_minimum_version 1.5.0
-
-caisson()
-{
-	"$CAISSON_BUILD/bin/caisson" --root /scratch/store "$@"
-}
-
-eventually()
-{
-	local i
-	for ((i = 0; i < 200; i++)); do
-		"$@" && return 0
-		sleep 0.1
-	done
-	echo "never came true: $*"
-	return 1
-}
+load machine
 
 # figure NAME EXPRESSION: of what its monitor has counted
 figure()
@@ -44,11 +28,8 @@ setup_file()
 {
 	# shellcheck disable=SC2016 # the guest's shell is meant
 	local count='i=0; while :; do i=$((i + 1)); echo $i; sleep 0.4; done'
-	export EMPTY=$BATS_FILE_TMPDIR/empty
-	: >"$EMPTY"
+	machine_store
 	echo 100 >/proc/sys/vm/nr_hugepages
-	caisson kernel add --quiet /lab/kernel
-	caisson image import "$LAB_IMAGE" box:1
 	caisson run -d --name iron --isolation pv --vcpus 2 -m 192m --hugepages 2M --vcpu-pin 0,0 --cpuset-cpus 0 \
 		box:1 sleep 10000
 	caisson run -d --name web --privileged --isolation pv --vcpus 2 -m 256m box:1 sh -c "trap 'echo bye; exit 3' TERM; $count"
@@ -138,7 +119,7 @@ teardown_file()
 	run -5 script -qec "$CAISSON_BUILD/bin/caisson --root /scratch/store exec -it iron sh -c 'tty; exit 5'" /dev/null <"$EMPTY"
 	[[ "$output" == */dev/pts/* ]]
 	run -4 caisson exec web sh -c 'exit 4'
-	caisson attach --no-stdin --sig-proxy=false web >"$BATS_TEST_TMPDIR/seen" <"$EMPTY" 3>&- &
+	caisson attach --no-stdin --sig-proxy=false web >"$BATS_TEST_TMPDIR/seen" <"$EMPTY" &
 	saw() { [ "$(wc -l <"$BATS_TEST_TMPDIR/seen")" -gt 2 ]; }
 	eventually saw
 	kill $!

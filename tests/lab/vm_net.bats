@@ -7,20 +7,19 @@
 # a tap in a network namespace of the test's own.  The cloud kernel has no driver for the e1000: run has hardware-kernel
 # fetch one that has.
 
-load helpers
+load machine
 
 setup_file() {
 	export IMAGES=$BATS_FILE_TMPDIR WWW=$BATS_FILE_TMPDIR/www
 	export HARDWARE=${LAB_CACHE:-/var/tmp/lab-cache}/hardware
-	CLOUD=$(ls /lab/kernel/boot/vmlinuz-*)
-	export CLOUD
+	machine_setup_file
 	mkdir "$WWW"
 	head -c 1000000 /dev/urandom >"$WWW/big"
 	modules=$(echo /lab/kernel/lib/modules/*/kernel)
-	image pv "$modules"/drivers/virtio/virtio_ring.ko "$modules"/drivers/virtio/virtio.ko \
+	machine_initrd "$IMAGES/pv" "$(guest_init)" "$modules"/drivers/virtio/virtio_ring.ko "$modules"/drivers/virtio/virtio.ko \
 		"$modules"/drivers/virtio/virtio_mmio.ko "$modules"/net/core/failover.ko \
 		"$modules"/drivers/net/net_failover.ko "$modules"/drivers/net/virtio_net.ko
-	[ ! -e "$HARDWARE/e1000.ko" ] || image vm "$HARDWARE/e1000.ko"
+	[ ! -e "$HARDWARE/e1000.ko" ] || machine_initrd "$IMAGES/vm" "$(guest_init)" "$HARDWARE/e1000.ko"
 }
 
 # What the guest does: fetches from the host, serves the host, and says how it fared.
@@ -47,19 +46,6 @@ guest_init() {
 	INIT
 }
 
-image() { # NAME MODULE...: an initramfs
-	local root=$BATS_FILE_TMPDIR/$1.root number=10 module
-	mkdir -p "$root"/{bin,proc,sys,dev,modules}
-	cp /bin/busybox "$root/bin"
-	guest_init >"$root/init"
-	chmod 755 "$root/init"
-	for module in "${@:2}"; do
-		cp "$module" "$root/modules/$number"
-		number=$((number + 1))
-	done
-	(cd "$root" && find . | cpio -o -H newc 2>"$BATS_FILE_TMPDIR/cpio") >"$IMAGES/$1"
-}
-
 # The host's side; arguments are those of caisson vm boot.  Ends when the guest has switched itself off.
 beside_guest() {
 	local i
@@ -70,8 +56,7 @@ beside_guest() {
 	busybox httpd -f -p 10.77.0.1:8080 -h "$WWW" >"$BATS_TEST_TMPDIR/httpd" 2>&1 3>&- &
 	server=$!
 	timeout 200 caisson vm boot --engine kvm --timeout 180 -m 256m "$@" \
-		--cmdline "console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests no_timer_check tsc=reliable random.trust_cpu=on" \
-		<"$EMPTY" >"$BATS_TEST_TMPDIR/guest" 2>&1 3>&- &
+		--cmdline "$MACHINE_WORDS" <"$EMPTY" >"$BATS_TEST_TMPDIR/guest" 2>&1 3>&- &
 	machine=$!
 	for ((i = 0; i < 300; i++)); do
 		timeout 5 busybox wget -q -O "$BATS_TEST_TMPDIR/own" http://10.77.0.2/own 2>"$BATS_TEST_TMPDIR/wget" && break
@@ -90,9 +75,7 @@ beside_guest() {
 
 try() { # ARGUMENTS of caisson vm boot
 	export -f beside_guest
-	EMPTY=$BATS_TEST_TMPDIR/empty
-	: >"$EMPTY"
-	export EMPTY BATS_TEST_TMPDIR TAP=${TAP:-}
+	export MACHINE_WORDS BATS_TEST_TMPDIR TAP=${TAP:-}
 	rm -f "$WWW/done"
 	run unshare -n bash -c 'beside_guest "$@" | tr -d "\r"' beside_guest "$@"
 	echo "$output"
@@ -106,12 +89,12 @@ try() { # ARGUMENTS of caisson vm boot
 }
 
 @test "virtio-net carries bytes both ways, by a pair of queues for each vCPU" {
-	TAP=multi_queue try --kernel "$CLOUD" --initrd "$IMAGES/pv" --vcpus 2 --tap tap0,mac=02:00:00:00:00:42,queues=2
+	TAP=multi_queue try --kernel "$KERNEL" --initrd "$IMAGES/pv" --vcpus 2 --tap tap0,mac=02:00:00:00:00:42,queues=2
 	[[ $output == *"queues rx-0 rx-1 tx-0 tx-1"* ]]
 }
 
 @test "virtio-net by vhost-net carries bytes both ways" {
-	try --kernel "$CLOUD" --initrd "$IMAGES/pv" --tap tap0,mac=02:00:00:00:00:42,vhost
+	try --kernel "$KERNEL" --initrd "$IMAGES/pv" --tap tap0,mac=02:00:00:00:00:42,vhost
 	[[ $output =~ vhost\ [1-9] ]]
 }
 

@@ -5,21 +5,15 @@
 # Machines that are saved while they run, and others that begin there: real KVM, the distribution's kernel.
 
 # shellcheck disable=SC2154 # stderr: assigned by run
-bats_require_minimum_version 1.5.0
-
-caisson()
-{
-	"$CAISSON_BUILD/bin/caisson" --root /scratch/store "$@"
-}
+load machine
 
 setup_file()
 {
-	caisson kernel add --quiet /lab/kernel
-	caisson image import "$LAB_IMAGE" box:1
+	machine_store
 	# A name that is chosen once, a number that grows, and files on its disk and in its memory.
 	caisson run -d --name web --isolation pv box:1 sh -c \
 		'cat /proc/sys/kernel/random/uuid >/name; i=0; while :; do i=$((i + 1)); echo $i >/dev/shm/count; sleep 0.2; done'
-	until caisson exec web test -s /name -a -s /dev/shm/count; do sleep 0.2; done
+	eventually caisson exec web test -s /name -a -s /dev/shm/count
 	caisson exec web sh -c 'echo kept >/file; sync'
 	caisson snapshot create web warm
 }

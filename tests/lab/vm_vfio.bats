@@ -6,29 +6,23 @@
 # A PCI device of the host in a guest: the lab's machine has an IOMMU here, and an NVMe disk behind it that nobody else
 # uses (qemu-with-iommu).  Host and guest read what the other has written.
 
-load helpers
+load machine
 
 DEVICE=0000:00:1e.0
 
 setup_file() {
-	local modules root=$BATS_FILE_TMPDIR/root name
+	local modules needed
 	export INITRD=$BATS_FILE_TMPDIR/initrd
-	CLOUD=$(ls /lab/kernel/boot/vmlinuz-*)
-	export CLOUD
 	[ -e "/sys/bus/pci/devices/$DEVICE/iommu_group" ] || skip "this lab has no IOMMU: tests/lab/run boots one that has"
 	/lab/modprobe nvme
 	/lab/modprobe vfio_iommu_type1
 	/lab/modprobe vfio-pci
 	modules=$(echo /lab/kernel/lib/modules/*)
-	mkdir -p "$root"/{bin,proc,sys,dev,modules}
-	cp /bin/busybox "$root/bin"
-	guest_init >"$root/init"
-	chmod 755 "$root/init"
-	for name in $(awk -F ': *' '/\/nvme\.ko:/ { n = split($2, need, " "); for (i = n; i > 0; i--) print need[i]; print $1 }' "$modules/modules.dep"); do
-		cp "$modules/$name" "$root/modules/" && echo "${name##*/}" >>"$root/modules/list"
-	done
-	(cd "$root" && find . | cpio -o -H newc 2>"$BATS_FILE_TMPDIR/cpio") >"$INITRD"
-	lab_setup_file
+	needed=$(awk -F ': *' -v dir="$modules/" '/\/nvme\.ko:/ {
+		n = split($2, need, " "); for (i = n; i > 0; i--) print dir need[i]; print dir $1 }' "$modules/modules.dep")
+	machine_setup_file
+	# shellcheck disable=SC2086 # one word per module
+	machine_initrd "$INITRD" "$(guest_init)" $needed
 }
 
 guest_init() {
@@ -36,7 +30,7 @@ guest_init() {
 		#!/bin/busybox sh
 		/bin/busybox --install -s /bin
 		mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
-		while read -r module; do insmod /modules/$module; done </modules/list
+		for module in /modules/*; do insmod $module; done
 		i=0; while [ ! -b /dev/nvme0n1 ] && [ $i -lt 200 ]; do sleep 0.1; i=$((i+1)); done
 		echo "device $(cat /sys/bus/pci/devices/*/class | xargs)"
 		echo "read $(head -c 1048576 /dev/nvme0n1 | sha256sum)"
@@ -58,9 +52,8 @@ bind() { # DRIVER
 }
 
 boot() { # OPTIONS: of caisson vm boot
-	timeout 120 caisson vm boot --engine kvm --timeout 100 -m 256m --kernel "$CLOUD" --initrd "$INITRD" \
-		--cmdline "console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests no_timer_check tsc=reliable random.trust_cpu=on" \
-		"$@" <"$EMPTY" 2>&1 | tr -d '\r'
+	timeout 120 caisson vm boot --engine kvm --timeout 100 -m 256m --kernel "$KERNEL" --initrd "$INITRD" \
+		--cmdline "$MACHINE_WORDS" "$@" <"$EMPTY" 2>&1 | tr -d '\r'
 }
 
 given() { # KIND: the guest reads what the host has written, and the other way round

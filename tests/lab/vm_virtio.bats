@@ -6,24 +6,8 @@
 # virtio's small devices under the distribution's drivers, on real KVM: the agent's port, entropy, the balloon, stream
 # sockets, shared directories.
 
-bats_require_minimum_version 1.5.0
+load machine
 export BATS_TEST_TIMEOUT=300
-
-caisson()
-{
-	"$CAISSON_BUILD/bin/caisson" --root /scratch/store "$@"
-}
-
-eventually() # CONDITION...
-{
-	local i
-	for ((i = 0; i < 300; i++)); do
-		"$@" && return 0
-		sleep 0.2
-	done
-	echo "never came true: $*"
-	return 1
-}
 
 setup_file()
 {
@@ -98,8 +82,7 @@ setup_file()
 		    assert got == sent.upper(), (len(got), len(sent))
 		    print("all", len(got))
 	PYTHON
-	caisson kernel add --quiet /lab/kernel
-	caisson image import "$LAB_IMAGE" box:1
+	machine_store
 	caisson run -d --name box --isolation pv --init --security-opt seccomp=unconfined -v "$SHARE:/share" -v "$SHARE:/fixed:ro" \
 		--annotation "org.caisson.vm.vsock=$SOCKETS" --annotation org.caisson.vm.engine=kvm box:1 sleep 10000
 	eventually caisson exec box true
