@@ -13,14 +13,7 @@ engine_ready() {
 podman_ready() {
 	[ -z "${PODMAN:-}" ] || return 0
 	have podman || return 1
-	cat >"$WORK/containers.conf" <<-S
-		[containers]
-		default_ulimits = ["nofile=1024:4096","nproc=8192:8192"]
-		[engine]
-		cgroup_manager = "cgroupfs"
-		events_logger = "file"
-	S
-	export CONTAINERS_CONF=$WORK/containers.conf
+	export CONTAINERS_CONF=$HERE/tests/containers.conf
 	PODMAN="podman --root $WORK/podman --runroot $WORK/podman-run --tmpdir $WORK/podman-tmp --cgroup-manager cgroupfs --events-backend file"
 	have runc && PODMAN+=" --runtime $(command -v runc)"
 	# It leaves the cgroups of its conmons.

@@ -97,6 +97,21 @@ clients_rootfs()
 	tar -C "$1" -cf "$CLIENTS_DIR/rootfs.tar" .
 }
 
+# clients_podman [CONFIGURATION]: makes the program CLIENTS_DIR/podman, which has a store of its own, and RUNTIME unless
+# it is told --runtime.  CONFIGURATION is added to containers.conf.
+clients_podman()
+{
+	cp "${BASH_SOURCE[0]%/*}/../containers.conf" "$CLIENTS_DIR/"
+	printf '%s\n' "${1:-}" >>"$CLIENTS_DIR/containers.conf"
+	cat >"$CLIENTS_DIR/podman" <<-EOF
+		#!/bin/sh
+		export CONTAINERS_CONF="$CLIENTS_DIR/containers.conf"
+		exec podman --root "$CLIENTS_DIR/root" --runroot "$CLIENTS_DIR/runroot" --tmpdir "$CLIENTS_DIR/tmp" \
+			--cgroup-manager cgroupfs --events-backend file --runtime "$RUNTIME" "\$@"
+	EOF
+	chmod +x "$CLIENTS_DIR/podman"
+}
+
 # inside_on_terminal COMMAND...: runs it inside, on a terminal of its own (terminal.bash); its output loses the terminal's
 # carriage returns.  What the command TYPIST prints is typed.
 inside_on_terminal()

@@ -563,18 +563,11 @@ refused()
 podman_here()
 {
 	command -v podman conmon >found || skip "needs podman and conmon"
-	cat >containers.conf <<-EOF
-		[containers]
-		default_ulimits = ["nofile=1024:4096", "nproc=8192:8192"]
-		[engine]
-		cgroup_manager = "cgroupfs"
-		events_logger = "file"
-	EOF
 	podman()
 	{
 		# With an empty /run and /dev/shm: it meets no other podman of the machine, and leaves nothing there.
 		# shellcheck disable=SC2016 # the inner shell's
-		CONTAINERS_CONF=$BATS_TEST_TMPDIR/containers.conf unshare --mount --propagation private sh -c \
+		CONTAINERS_CONF=$BATS_TEST_DIRNAME/../containers.conf unshare --mount --propagation private sh -c \
 			'mount -t tmpfs -o mode=755 tmpfs /run && mount -t tmpfs tmpfs /dev/shm && exec podman "$@"' podman --root "$BATS_TEST_TMPDIR/root" \
 			--runroot "$BATS_TEST_TMPDIR/runroot" --tmpdir "$BATS_TEST_TMPDIR/tmp" --storage-driver vfs \
 			--cgroup-manager cgroupfs --events-backend file --runtime "$CAISSON_BUILD/bin/caisson-oci" "$@" \

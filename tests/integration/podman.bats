@@ -11,21 +11,7 @@ setup_file()
 {
 	command -v podman conmon >"$BATS_FILE_TMPDIR/found" || skip "needs podman and conmon"
 	clients_start
-	# default_ulimits: by default podman raises limits, which a host without CAP_SYS_RESOURCE refuses.
-	cat >"$CLIENTS_DIR/containers.conf" <<-EOF
-		[containers]
-		default_ulimits = ["nofile=1024:4096", "nproc=8192:8192"]
-		[engine]
-		cgroup_manager = "cgroupfs"
-		events_logger = "file"
-	EOF
-	cat >"$CLIENTS_DIR/podman" <<-EOF
-		#!/bin/sh
-		export CONTAINERS_CONF="$CLIENTS_DIR/containers.conf"
-		exec podman --root "$CLIENTS_DIR/root" --runroot "$CLIENTS_DIR/runroot" --tmpdir "$CLIENTS_DIR/tmp" \
-			--cgroup-manager cgroupfs --events-backend file --runtime "$RUNTIME" "\$@"
-	EOF
-	chmod +x "$CLIENTS_DIR/podman"
+	clients_podman
 	podman import "$CLIENTS_DIR/rootfs.tar" box:1
 }
 

@@ -12,26 +12,8 @@ setup_file()
 	command -v podman conmon >"$BATS_FILE_TMPDIR/found" || skip "needs podman and conmon"
 	machine_kernel
 	clients_start
-	cat >"$CLIENTS_DIR/containers.conf" <<-EOF
-		[containers]
-		default_ulimits = ["nofile=1024:4096", "nproc=8192:8192"]
-		[engine]
-		cgroup_manager = "cgroupfs"
-		events_logger = "file"
-	EOF
-	# Under the name by which it is called: RUNTIME has no links in it.
-	cat >"$CLIENTS_DIR/podman" <<-EOF
-		#!/bin/sh
-		export CONTAINERS_CONF="$CLIENTS_DIR/containers.conf"
-		runtime=\$1
-		shift
-		exec podman --root "$CLIENTS_DIR/root" --runroot "$CLIENTS_DIR/runroot" --tmpdir "$CLIENTS_DIR/tmp" \
-			--cgroup-manager cgroupfs --events-backend file --runtime "${RUNTIME%/*}/\$runtime" "\$@"
-	EOF
-	chmod +x "$CLIENTS_DIR/podman"
+	clients_podman "[network]"$'\n''network_backend = "cni"'$'\n'"network_config_dir = \"$CLIENTS_DIR/networks\""
 	mkdir -p "$CLIENTS_DIR/networks"
-	sed -i "/^.engine/i [network]\nnetwork_backend = \"cni\"\nnetwork_config_dir = \"$CLIENTS_DIR/networks\"" \
-		"$CLIENTS_DIR/containers.conf"
 	cat >"$CLIENTS_DIR/networks/wire.conflist" <<-EOF
 		{"cniVersion": "0.4.0", "name": "wire", "plugins": [{"type": "bridge", "bridge": "wire0", "isGateway": true,
 		"ipam": {"type": "host-local", "dataDir": "$CLIENTS_DIR/leases", "routes": [{"dst": "0.0.0.0/0"}],
@@ -52,9 +34,10 @@ teardown()
 	eventually podman caisson-oci rm --all --force --time 0
 }
 
+# podman NAME ARGUMENTS...: with the runtime by the name under which it is called; RUNTIME has no links in it.
 podman()
 {
-	inside "$CLIENTS_DIR/podman" "$@"
+	inside "$CLIENTS_DIR/podman" --runtime "${RUNTIME%/*}/$1" "${@:2}"
 }
 
 @test "caisson-oci-pv runs a container in a machine" {
@@ -80,7 +63,7 @@ podman()
 on_bridge()
 {
 	local i
-	podman() { "$CLIENTS_DIR/podman" "$@"; }
+	podman() { "$CLIENTS_DIR/podman" --runtime "${RUNTIME%/*}/$1" "${@:2}"; }
 	mkdir -p "$CLIENTS_DIR/www"
 	ip link set lo up
 	head -c 300000 /dev/urandom >"$CLIENTS_DIR/www/big"
