@@ -312,13 +312,16 @@ static enum cli_verdict check_count(struct cli *cli, int count)
 			       need == 1 ? "" : "s", cli->path, command->operands);
 }
 
-enum cli_verdict cli_parse(struct cli *cli, void *target, int argc, char **argv, char ***operands, int *count)
+bool cli_parse(struct cli *cli, void *target, int argc, char **argv, char ***operands, int *count, int *code)
 {
 	const struct command *command = cli->command;
 	enum cli_verdict verdict = cli_parse_options(cli, command->options, target, command->operands_end_options, argc,
 						     argv, operands, count);
 
-	return verdict == CLI_GO ? check_count(cli, *count) : verdict;
+	if (verdict == CLI_GO)
+		verdict = check_count(cli, *count);
+	*code = verdict == CLI_BAD ? cli->usage_error : 0;
+	return verdict == CLI_GO;
 }
 
 static bool names_command(const struct command *command, const char *word)

@@ -112,20 +112,21 @@ struct cli {
  */
 int cli_dispatch(struct cli *cli, const struct command *parent, int argc, char **argv);
 
+/*
+ * Parses argv[1..] into target by the tables of cli->command.  *operands and *count get what is no flag, in order
+ * (argv is permuted for that).  False: there is nothing left to do, and *code is what to return: help was printed, or
+ * a usage error.  Lists in target stay the caller's to free, whatever happens.
+ */
+bool cli_parse(struct cli *cli, void *target, int argc, char **argv, char ***operands, int *count, int *code);
+
 enum cli_verdict {
 	CLI_GO,	  /* parsed: go on */
 	CLI_DONE, /* help was printed: return 0 */
 	CLI_BAD,  /* the error was printed: return cli->usage_error */
 };
 
-/*
- * Parses argv[1..] into target by the tables of cli->command.  *operands and *count get what is no flag, in order
- * (argv is permuted for that).  Lists in target stay the caller's to free, whatever happens.
- */
-enum cli_verdict cli_parse(struct cli *cli, void *target, int argc, char **argv, char ***operands, int *count);
-
-/* The same for a table that is no command's (global flags before the command): stops at the first operand, checks no
- * number of operands. */
+/* By a table that is no command's (global flags before the command); stop: at the first operand.  Checks no number of
+ * operands. */
 enum cli_verdict cli_parse_options(struct cli *cli, const struct cli_option *options, void *target, bool stop, int argc,
 				   char **argv, char ***operands, int *count);
 

@@ -129,15 +129,18 @@ static int split(struct bench *bench, const char *line, char **words)
 
 static enum cli_verdict parse(struct bench *bench, const char *line)
 {
-	enum cli_verdict verdict;
-	int argc = split(bench, line, bench->words);
+	int code, argc = split(bench, line, bench->words);
+	bool go_on;
 
 	bench->cli.command = &commands[0];
 	(void)snprintf(bench->cli.path, sizeof(bench->cli.path), "caisson run");
-	verdict = cli_parse(&bench->cli, &bench->sample, argc, bench->words, &bench->operands, &bench->count);
+	go_on = cli_parse(&bench->cli, &bench->sample, argc, bench->words, &bench->operands, &bench->count, &code);
 	(void)fflush(bench->cli.err);
 	(void)fflush(bench->cli.out);
-	return verdict;
+	if (go_on)
+		return CLI_GO;
+	assert_true(code == 0 || code == bench->cli.usage_error);
+	return code == 0 ? CLI_DONE : CLI_BAD;
 }
 
 static void test_every_way_to_write_a_flag(void **state)

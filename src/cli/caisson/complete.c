@@ -18,16 +18,10 @@ int completion_command(struct cli *cli, int argc, char **argv)
 {
 	struct error err = ERROR_INIT;
 	char **operands;
-	int count;
+	int count, code;
 
-	switch (cli_parse(cli, NULL, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		return 0;
-	case CLI_BAD:
-		return cli->usage_error;
-	case CLI_GO:
-		break;
-	}
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
+		return code;
 	if (completion_script(cli->out, "caisson", operands[0], &err) == 0)
 		return 0;
 	(void)cli_usage_error(cli, "%s", err.text);

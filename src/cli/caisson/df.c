@@ -155,16 +155,10 @@ int df_command(struct cli *cli, int argc, char **argv)
 	struct in_use in_use = { used_images, used_volumes };
 	struct engine *engine;
 	char **operands;
-	int count;
+	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		return 0;
-	case CLI_BAD:
-		return cli->usage_error;
-	case CLI_GO:
-		break;
-	}
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
 	engine = program_engine(cli);
 	if (!engine)
 		return 1;

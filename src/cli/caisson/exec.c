@@ -90,16 +90,8 @@ int exec_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_GO:
+	if (cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		code = exec_in(cli, &flags, operands, count);
-		break;
-	case CLI_DONE:
-		code = 0;
-		break;
-	default:
-		code = cli->usage_error;
-	}
 	option_list_free(&flags.env);
 	option_list_free(&flags.env_files);
 	return code;

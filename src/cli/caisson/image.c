@@ -92,14 +92,6 @@ static struct image_store *store_of(struct cli *cli)
 	return engine ? &engine->images : NULL;
 }
 
-static bool parse(struct cli *cli, void *flags, int argc, char **argv, char ***operands, int *count, int *code)
-{
-	enum cli_verdict verdict = cli_parse(cli, flags, argc, argv, operands, count);
-
-	*code = verdict == CLI_DONE ? 0 : cli->usage_error;
-	return verdict == CLI_GO;
-}
-
 json_t *image_short_id(const char *id, bool whole)
 {
 	return whole || strlen(id) < DIGEST_PREFIX + SHORT_ID_LENGTH
@@ -126,7 +118,7 @@ int rmi_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, failed = 0;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	store = store_of(cli);
 	for (int i = 0; store && i < count; i++) {
@@ -174,7 +166,7 @@ int load_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, ret;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	fd = open_input(cli, count > 0 ? operands[0] : flags.file);
 	store = fd < 0 ? NULL : store_of(cli);
@@ -232,7 +224,7 @@ int save_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	if (image_format_parse(flags.format, &format, &err) < 0) {
 		(void)cli_usage_error(cli, "%s", err.text);
@@ -295,7 +287,7 @@ int import_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	if (parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		code = import_one(cli, &flags, operands, count);
 	option_list_free(&flags.changes);
 	return code;
@@ -308,7 +300,7 @@ int tag_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	store = store_of(cli);
 	if (!store)
@@ -355,7 +347,7 @@ int history_command(struct cli *cli, int argc, char **argv)
 	size_t known = 0;
 	int count, code;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	store = store_of(cli);
 	if (!store)
@@ -389,7 +381,7 @@ static int prune_images(struct cli *cli, int argc, char **argv)
 	char **operands, size[16];
 	int count, code;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	if (!flags.force)
 		return program_say(cli, 1, "this removes all %s images; say -f to do it",

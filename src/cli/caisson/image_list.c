@@ -173,17 +173,10 @@ int images_command(struct cli *cli, int argc, char **argv)
 {
 	struct list_flags flags = { .all = false };
 	char **operands;
-	int count, code = cli->usage_error;
+	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		code = 0;
-		break;
-	case CLI_BAD:
-		break;
-	case CLI_GO:
+	if (cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		code = list_images(cli, &flags, count ? operands[0] : "");
-	}
 	option_list_free(&flags.filters);
 	return code;
 }

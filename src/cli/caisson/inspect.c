@@ -167,16 +167,10 @@ static int inspect(struct cli *cli, int argc, char **argv, const char *type)
 {
 	struct inspect_flags flags = { .type = type };
 	char **operands;
-	int count;
+	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		return 0;
-	case CLI_BAD:
-		return cli->usage_error;
-	case CLI_GO:
-		break;
-	}
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
 	return inspect_all(cli, &flags, operands, count);
 }
 

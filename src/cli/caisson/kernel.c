@@ -38,14 +38,6 @@ static const struct cli_option fetch_options[] = {
 	{ .name = NULL },
 };
 
-static bool parse(struct cli *cli, void *flags, int argc, char **argv, char ***operands, int *count, int *code)
-{
-	enum cli_verdict verdict = cli_parse(cli, flags, argc, argv, operands, count);
-
-	*code = verdict == CLI_DONE ? 0 : cli->usage_error;
-	return verdict == CLI_GO;
-}
-
 static json_t *row_of(const struct kernel_record *record)
 {
 	char size[16], created[64];
@@ -72,7 +64,7 @@ static int list_kernels(struct cli *cli, int argc, char **argv)
 	size_t known = 0;
 	int count, code;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	if (!engine || kernel_list(&engine->images, &records, &known, &err) < 0)
@@ -108,7 +100,7 @@ static int add_kernel(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, ret;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	if (!engine)
@@ -135,7 +127,7 @@ static int fetch_kernel(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, ret;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	if (!engine)
@@ -156,7 +148,7 @@ static int remove_kernels(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, failed = 0;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	for (int i = 0; engine && i < count; i++) {
@@ -196,7 +188,7 @@ static int default_kernel(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	if (!engine)

@@ -44,15 +44,6 @@ const struct cli_option rm_options[] = {
 	{ .name = NULL },
 };
 
-/* Parses; when there is nothing left to do, *code is what to return. */
-static bool parse(struct cli *cli, void *flags, int argc, char **argv, char ***operands, int *count, int *code)
-{
-	enum cli_verdict verdict = cli_parse(cli, flags, argc, argv, operands, count);
-
-	*code = verdict == CLI_DONE ? 0 : cli->usage_error;
-	return verdict == CLI_GO;
-}
-
 static int stop_one(struct cli *cli, struct instance *instance, void *context, struct error *err)
 {
 	const struct stop_flags *flags = context;
@@ -67,7 +58,7 @@ int stop_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	return parse(cli, &flags, argc, argv, &operands, &count, &code)
+	return cli_parse(cli, &flags, argc, argv, &operands, &count, &code)
 		       ? for_each_instance(cli, 0, operands, count, stop_one, &flags)
 		       : code;
 }
@@ -98,7 +89,7 @@ int restart_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	return parse(cli, &flags, argc, argv, &operands, &count, &code)
+	return cli_parse(cli, &flags, argc, argv, &operands, &count, &code)
 		       ? for_each_instance(cli, 0, operands, count, restart_one, &flags)
 		       : code;
 }
@@ -117,7 +108,7 @@ int kill_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	return parse(cli, &flags, argc, argv, &operands, &count, &code)
+	return cli_parse(cli, &flags, argc, argv, &operands, &count, &code)
 		       ? for_each_instance(cli, 0, operands, count, kill_one, &flags)
 		       : code;
 }
@@ -133,7 +124,7 @@ static int pause_or_unpause(struct cli *cli, int argc, char **argv, bool pause)
 	char **operands;
 	int count, code;
 
-	return parse(cli, NULL, argc, argv, &operands, &count, &code)
+	return cli_parse(cli, NULL, argc, argv, &operands, &count, &code)
 		       ? for_each_instance(cli, 0, operands, count, pause_one, &pause)
 		       : code;
 }
@@ -173,7 +164,7 @@ int rm_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, failed = 0;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	if (!flags.force)
 		return for_each_instance(cli, 0, operands, count, rm_one, &flags);
@@ -198,7 +189,7 @@ int wait_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, failed = 0;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	for (int i = 0; i < count; i++) {
 		cleanup_instance struct instance instance = INSTANCE_INIT;
@@ -222,7 +213,7 @@ int rename_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	if (open_instance(cli, operands[0], INSTANCE_LOCK, &instance) < 0)
 		return 1;
@@ -247,7 +238,7 @@ int prune_command(struct cli *cli, int argc, char **argv)
 	size_t known = 0;
 	int count, code;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	if (!flags.force)
 		return program_say(cli, 1, "this removes all stopped instances; say -f to do it");
@@ -274,7 +265,7 @@ int port_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	if (open_instance(cli, operands[0], 0, &instance) < 0)
 		return 1;
@@ -301,7 +292,7 @@ int update_command(struct cli *cli, int argc, char **argv)
 		return program_fail(cli, &err, 1);
 	/* Only what is given is changed: an empty document, not one of defaults. */
 	json_object_clear(flags.document);
-	if (parse(cli, &flags, argc, argv, &operands, &count, &code)) {
+	if (cli_parse(cli, &flags, argc, argv, &operands, &count, &code)) {
 		json_t *changes = document_at(flags.document, "HostConfig");
 
 		code = changes ? for_each_instance(cli, 0, operands, count, update_one, changes)

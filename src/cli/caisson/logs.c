@@ -106,16 +106,10 @@ int logs_command(struct cli *cli, int argc, char **argv)
 	struct error err = ERROR_INIT;
 	char **operands;
 	uint64_t lines;
-	int count;
+	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		return 0;
-	case CLI_BAD:
-		return cli->usage_error;
-	case CLI_GO:
-		break;
-	}
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
 	if (strcmp(flags.tail, "all") != 0 && strcmp(flags.tail, "-1") != 0) {
 		if (str_to_u64(flags.tail, &lines) < 0 || lines > INT32_MAX)
 			return program_say(cli, 1, "invalid --tail: %s; expected a number of lines, or all",

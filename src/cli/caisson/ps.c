@@ -400,16 +400,8 @@ int ps_command(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_GO:
+	if (cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		code = show(cli, &flags);
-		break;
-	case CLI_DONE:
-		code = 0;
-		break;
-	default:
-		code = cli->usage_error;
-	}
 	option_list_free(&flags.filters);
 	return code;
 }

@@ -222,6 +222,18 @@ static int run_or_create(struct cli *cli, struct container_flags *flags, char **
 	return code;
 }
 
+static bool check_operands(struct cli *cli, const struct container_flags *flags, int count)
+{
+	if (flags->snapshot && count > 0)
+		(void)cli_usage_error(cli, "with --from-snapshot there is no IMAGE and no command");
+	else if (!flags->snapshot && count == 0)
+		(void)cli_usage_error(cli, "\"%s\" requires at least 1 argument\nUsage: %s %s", cli->path, cli->path,
+				      cli->command->operands);
+	else
+		return true;
+	return false;
+}
+
 static int parse_and_do(struct cli *cli, int argc, char **argv, bool run)
 {
 	struct container_flags flags;
@@ -231,25 +243,9 @@ static int parse_and_do(struct cli *cli, int argc, char **argv, bool run)
 
 	if (container_flags_open(&flags, &err) < 0)
 		return program_fail(cli, &err, EXIT_ENGINE);
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_GO:
-		if (flags.snapshot && count > 0)
-			(void)cli_usage_error(cli, "with --from-snapshot there is no IMAGE and no command");
-		else if (!flags.snapshot && count == 0)
-			(void)cli_usage_error(cli, "\"%s\" requires at least 1 argument\nUsage: %s %s", cli->path,
-					      cli->path, cli->command->operands);
-		else {
-			code = run_or_create(cli, &flags, operands, count, run);
-			break;
-		}
-		code = cli->usage_error;
-		break;
-	case CLI_DONE:
-		code = 0;
-		break;
-	default:
-		code = cli->usage_error;
-	}
+	if (cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
+		code = check_operands(cli, &flags, count) ? run_or_create(cli, &flags, operands, count, run)
+							  : cli->usage_error;
 	container_flags_close(&flags);
 	return code;
 }

@@ -18,14 +18,6 @@ static const struct cli_option ls_options[] = {
 	{ .name = NULL },
 };
 
-static bool parse(struct cli *cli, void *flags, int argc, char **argv, char ***operands, int *count, int *code)
-{
-	enum cli_verdict verdict = cli_parse(cli, flags, argc, argv, operands, count);
-
-	*code = verdict == CLI_DONE ? 0 : cli->usage_error;
-	return verdict == CLI_GO;
-}
-
 static int create_snapshot(struct cli *cli, int argc, char **argv)
 {
 	cleanup_instance struct instance instance = INSTANCE_INIT;
@@ -34,7 +26,7 @@ static int create_snapshot(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	if (!engine)
@@ -64,7 +56,7 @@ static int list_snapshots(struct cli *cli, int argc, char **argv)
 	size_t i;
 	json_t *row;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	rows = engine ? snapshot_list(engine, &err) : NULL;
@@ -93,7 +85,7 @@ static int remove_snapshots(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, failed = 0;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	for (int i = 0; engine && i < count; i++) {

@@ -86,16 +86,10 @@ int start_command(struct cli *cli, int argc, char **argv)
 {
 	struct start_flags flags = { .attach = false };
 	char **operands;
-	int count;
+	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		return 0;
-	case CLI_BAD:
-		return cli->usage_error;
-	case CLI_GO:
-		break;
-	}
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
 	if (!flags.attach && !flags.interactive)
 		return for_each_instance(cli, INSTANCE_LOCK, operands, count, start_one, NULL);
 	if (count > 1)
@@ -113,16 +107,10 @@ int attach_command(struct cli *cli, int argc, char **argv)
 	struct attach_wishes wishes = { .output = true, .errors = true };
 	char **operands;
 	bool detached;
-	int count;
+	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		return 0;
-	case CLI_BAD:
-		return cli->usage_error;
-	case CLI_GO:
-		break;
-	}
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
 	if (open_instance(cli, operands[0], 0, &instance) < 0)
 		return 1;
 	if (instance_look(&instance, &state, &err) < 0)

@@ -294,14 +294,8 @@ int stats_command(struct cli *cli, int argc, char **argv)
 	size_t known = 0, used = 0;
 	int count, code;
 
-	switch (cli_parse(cli, &flags, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		return 0;
-	case CLI_BAD:
-		return cli->usage_error;
-	case CLI_GO:
-		break;
-	}
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
 	engine = program_engine(cli);
 	if (!engine)
 		return 1;

@@ -31,10 +31,8 @@ static bool parse(struct cli *cli, void *flags, int argc, char **argv, int *code
 {
 	char **operands;
 	int count;
-	enum cli_verdict verdict = cli_parse(cli, flags, argc, argv, &operands, &count);
 
-	*code = verdict == CLI_DONE ? 0 : cli->usage_error;
-	return verdict == CLI_GO;
+	return cli_parse(cli, flags, argc, argv, &operands, &count, code);
 }
 
 /* Through the user's template, or as "Key: value" lines. */

@@ -318,16 +318,10 @@ int top_command(struct cli *cli, int argc, char **argv)
 	struct instance_state state;
 	struct error err = ERROR_INIT;
 	char **operands;
-	int count;
+	int count, code;
 
-	switch (cli_parse(cli, NULL, argc, argv, &operands, &count)) {
-	case CLI_DONE:
-		return 0;
-	case CLI_BAD:
-		return cli->usage_error;
-	case CLI_GO:
-		break;
-	}
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
+		return code;
 	if (open_instance(cli, operands[0], 0, &instance) < 0)
 		return 1;
 	if (instance_look(&instance, &state, &err) < 0)

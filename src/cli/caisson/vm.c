@@ -253,11 +253,10 @@ static int boot_command(struct cli *cli, int argc, char **argv)
 	enum vm_engine_wish wish = VM_WISH_AUTO;
 	struct error err = ERROR_INIT;
 	char **operands;
-	int count;
-	enum cli_verdict verdict = cli_parse(cli, &flags, argc, argv, &operands, &count);
+	int count, code;
 
-	if (verdict != CLI_GO)
-		return verdict == CLI_DONE ? 0 : cli->usage_error;
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
+		return code;
 	if (take_flags(&flags, &config, &wish, &err) < 0 || open_files(&flags, &config, &err) < 0 ||
 	    open_devices(&flags, &config, &err) < 0 || open_passed(&flags, &config, &err) < 0 ||
 	    vm_choose(wish, NULL, -1, &choice, &err) < 0)

@@ -20,14 +20,6 @@ static const struct cli_option ls_options[] = {
 	{ .name = NULL },
 };
 
-static bool parse(struct cli *cli, void *flags, int argc, char **argv, char ***operands, int *count, int *code)
-{
-	enum cli_verdict verdict = cli_parse(cli, flags, argc, argv, operands, count);
-
-	*code = verdict == CLI_DONE ? 0 : cli->usage_error;
-	return verdict == CLI_GO;
-}
-
 /* Which instance has it, or NULL; fresh memory. */
 static char *user_of(struct engine *engine, const char *volume)
 {
@@ -64,7 +56,7 @@ static int list_volumes(struct cli *cli, int argc, char **argv)
 	size_t known = 0;
 	int count, code;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	if (!engine || volume_list(engine, &names, &known, &err) < 0)
@@ -91,7 +83,7 @@ static int create_volume(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	if (!engine)
@@ -108,7 +100,7 @@ static int remove_volumes(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, failed = 0;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	for (int i = 0; engine && i < count; i++) {
@@ -140,7 +132,7 @@ static int inspect_volumes(struct cli *cli, int argc, char **argv)
 	char **operands;
 	int count, code, failed = 0;
 
-	if (!parse(cli, NULL, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, NULL, argc, argv, &operands, &count, &code))
 		return code;
 	engine = program_engine(cli);
 	for (int i = 0; engine && i < count; i++) {
@@ -169,7 +161,7 @@ static int prune_volumes(struct cli *cli, int argc, char **argv)
 	size_t known = 0;
 	int count, code;
 
-	if (!parse(cli, &flags, argc, argv, &operands, &count, &code))
+	if (!cli_parse(cli, &flags, argc, argv, &operands, &count, &code))
 		return code;
 	if (!flags.force)
 		return program_say(cli, 1, "this removes all volumes that no instance has; say -f to do it");

@@ -52,12 +52,12 @@ static enum cli_verdict check_count(struct cli *cli, int min, int max, int count
 
 bool oci_arguments(struct cli *cli, void *target, int min, int max, int *argc, char ***argv, int *code)
 {
-	enum cli_verdict verdict = cli_parse(cli, target, *argc, *argv, argv, argc);
-
-	if (verdict == CLI_GO)
-		verdict = check_count(cli, min, max, *argc);
-	*code = verdict == CLI_BAD ? cli->usage_error : 0;
-	return verdict == CLI_GO;
+	if (!cli_parse(cli, target, *argc, *argv, argv, argc, code))
+		return false;
+	if (check_count(cli, min, max, *argc) == CLI_GO)
+		return true;
+	*code = cli->usage_error;
+	return false;
 }
 
 static void warn(void *context, const char *text)
