@@ -24,6 +24,15 @@ const void *fuse_take(struct fuse_call *call, size_t size)
 	return at;
 }
 
+bool fuse_take_into(struct fuse_call *call, void *to, size_t size)
+{
+	const void *bytes = fuse_take(call, size);
+
+	if (bytes)
+		memcpy(to, bytes, size);
+	return bytes;
+}
+
 const char *fuse_take_text(struct fuse_call *call)
 {
 	const void *end = memchr(call->arguments, 0, call->size);
@@ -60,7 +69,6 @@ static int do_init(struct fuse_call *call)
 	const uint32_t known = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
 			       FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_AUTO_INVAL_DATA |
 			       FUSE_ATOMIC_O_TRUNC;
-	const struct init_in *bytes = fuse_take(call, sizeof(*bytes));
 	struct init_in in;
 	struct fuse_init_out out = {
 		.major = FUSE_KERNEL_VERSION,
@@ -72,9 +80,8 @@ static int do_init(struct fuse_call *call)
 		.max_pages = FUSE_DATA_MAX / PAGE,
 	};
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	if (in.major < FUSE_KERNEL_VERSION || (in.major == FUSE_KERNEL_VERSION && in.minor < PROTOCOL_MINOR))
 		return -EPROTO;
 	out.max_readahead = in.max_readahead;

@@ -23,11 +23,9 @@ int fuse_do_lookup(struct fuse_call *call)
 int fuse_do_forget(struct fuse_call *call)
 {
 	struct fuse_forget_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fuse_forget(call->server, call->node, in.nlookup);
 	return 0;
 }
@@ -35,18 +33,14 @@ int fuse_do_forget(struct fuse_call *call)
 int fuse_do_batch_forget(struct fuse_call *call)
 {
 	struct fuse_batch_forget_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	for (uint32_t i = 0; i < in.count; i++) {
 		struct fuse_forget_one one;
 
-		bytes = fuse_take(call, sizeof(one));
-		if (!bytes)
+		if (!fuse_take_into(call, &one, sizeof(one)))
 			return -EINVAL;
-		memcpy(&one, bytes, sizeof(one));
 		fuse_forget(call->server, one.nodeid, one.nlookup);
 	}
 	return 0;
@@ -122,12 +116,10 @@ static int set_owner(struct fuse_call *call, const struct fuse_setattr_in *in)
 int fuse_do_setattr(struct fuse_call *call)
 {
 	struct fuse_setattr_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 	int ret = 0;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	/* The owner before the mode: a change of owner takes set-user-id bits away. */
 	if (in.valid & (FATTR_UID | FATTR_GID))
 		ret = set_owner(call, &in);
@@ -183,11 +175,10 @@ int fuse_do_setxattr(struct fuse_call *call)
 	struct fuse_setxattr_in in;
 	char text[FUSE_PATH_MAX];
 	const char *path = attribute_path(call, text), *name;
-	const void *bytes = fuse_take(call, FUSE_COMPAT_SETXATTR_IN_SIZE), *value;
+	const void *value;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, FUSE_COMPAT_SETXATTR_IN_SIZE))
 		return -EINVAL;
-	memcpy(&in, bytes, FUSE_COMPAT_SETXATTR_IN_SIZE);
 	name = fuse_take_text(call);
 	value = fuse_take(call, in.size);
 	if (!name || !value)
@@ -212,11 +203,8 @@ static int put_attribute(struct fuse_call *call, uint32_t asked, ssize_t count)
 
 static int take_getxattr(struct fuse_call *call, struct fuse_getxattr_in *in)
 {
-	const void *bytes = fuse_take(call, sizeof(*in));
-
-	if (!bytes)
+	if (!fuse_take_into(call, in, sizeof(*in)))
 		return -EINVAL;
-	memcpy(in, bytes, sizeof(*in));
 	return in->size > call->room ? -E2BIG : 0;
 }
 

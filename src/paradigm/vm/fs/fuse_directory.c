@@ -70,12 +70,10 @@ int fuse_do_symlink(struct fuse_call *call)
 int fuse_do_mknod(struct fuse_call *call)
 {
 	struct fuse_mknod_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
-	const char *name = fuse_take_name(call);
+	const char *name = fuse_take_into(call, &in, sizeof(in)) ? fuse_take_name(call) : NULL;
 
-	if (!bytes || !name)
+	if (!name)
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	/* A device would be one of this kernel's, on the host's own disks. */
 	if ((S_ISCHR(in.mode) || S_ISBLK(in.mode)) && in.rdev != 0)
 		return -EPERM;
@@ -87,12 +85,10 @@ int fuse_do_mknod(struct fuse_call *call)
 int fuse_do_mkdir(struct fuse_call *call)
 {
 	struct fuse_mkdir_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
-	const char *name = fuse_take_name(call);
+	const char *name = fuse_take_into(call, &in, sizeof(in)) ? fuse_take_name(call) : NULL;
 
-	if (!bytes || !name)
+	if (!name)
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	if (mkdirat(fuse_fd(call), name, in.mode & 07777) < 0)
 		return -errno;
 	return finish(call, name, S_IFDIR);
@@ -132,22 +128,18 @@ static int rename_to(struct fuse_call *call, uint64_t directory, uint32_t flags)
 int fuse_do_rename(struct fuse_call *call)
 {
 	struct fuse_rename_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	return rename_to(call, in.newdir, 0);
 }
 
 int fuse_do_rename2(struct fuse_call *call)
 {
 	struct fuse_rename2_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	return rename_to(call, in.newdir, in.flags);
 }
 
@@ -155,14 +147,12 @@ int fuse_do_rename2(struct fuse_call *call)
 int fuse_do_link(struct fuse_call *call)
 {
 	struct fuse_link_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
-	const char *name = fuse_take_name(call);
+	const char *name = fuse_take_into(call, &in, sizeof(in)) ? fuse_take_name(call) : NULL;
 	const struct fuse_node *old_node;
 	char path[FUSE_PATH_MAX];
 
-	if (!bytes || !name)
+	if (!name)
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	old_node = fuse_node(call->server, in.oldnodeid);
 	if (!old_node)
 		return -ESTALE;
@@ -197,14 +187,12 @@ static int open_made(struct fuse_call *call, const struct fuse_entry_out *entry,
 int fuse_do_create(struct fuse_call *call)
 {
 	struct fuse_create_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
-	const char *name = fuse_take_name(call);
+	const char *name = fuse_take_into(call, &in, sizeof(in)) ? fuse_take_name(call) : NULL;
 	struct fuse_entry_out entry;
 	int ret = 0;
 
-	if (!bytes || !name)
+	if (!name)
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	{
 		cleanup_close int fd = openat(fuse_fd(call), name, O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC,
 					      in.mode & 07777);
@@ -295,13 +283,11 @@ static int list(struct fuse_call *call, bool plus)
 {
 	_Alignas(struct entry) uint8_t listing[LISTING];
 	struct fuse_read_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 	size_t most;
 	int fd;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fd = fuse_handle(call->server, in.fh, true);
 	if (fd < 0)
 		return fd;
@@ -340,11 +326,9 @@ int fuse_do_readdirplus(struct fuse_call *call)
 int fuse_do_releasedir(struct fuse_call *call)
 {
 	struct fuse_release_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fuse_handle_close(call->server, in.fh, true);
 	return 0;
 }
@@ -352,12 +336,10 @@ int fuse_do_releasedir(struct fuse_call *call)
 int fuse_do_fsyncdir(struct fuse_call *call)
 {
 	struct fuse_fsync_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 	int fd;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fd = fuse_handle(call->server, in.fh, true);
 	if (fd < 0)
 		return fd;

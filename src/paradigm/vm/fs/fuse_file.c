@@ -34,12 +34,10 @@ int fuse_do_open(struct fuse_call *call)
 {
 	struct fuse_open_in in;
 	struct fuse_open_out out = { .fh = 0 };
-	const void *bytes = fuse_take(call, sizeof(in));
 	int fd, ret;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fd = fuse_open_node(call->server, call->node, in.flags);
 	if (fd < 0)
 		return fd;
@@ -54,13 +52,11 @@ int fuse_do_open(struct fuse_call *call)
 int fuse_do_read(struct fuse_call *call)
 {
 	struct fuse_read_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 	ssize_t count;
 	int fd;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fd = fuse_handle(call->server, in.fh, false);
 	if (fd < 0)
 		return fd;
@@ -75,13 +71,12 @@ int fuse_do_write(struct fuse_call *call)
 {
 	struct fuse_write_in in;
 	struct fuse_write_out out = { .size = 0 };
-	const void *bytes = fuse_take(call, sizeof(in)), *data;
+	const void *data;
 	ssize_t count;
 	int fd;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	data = fuse_take(call, in.size);
 	if (!data)
 		return -EINVAL;
@@ -98,11 +93,9 @@ int fuse_do_write(struct fuse_call *call)
 int fuse_do_release(struct fuse_call *call)
 {
 	struct fuse_release_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fuse_handle_close(call->server, in.fh, false);
 	return 0;
 }
@@ -111,12 +104,10 @@ int fuse_do_release(struct fuse_call *call)
 int fuse_do_flush(struct fuse_call *call)
 {
 	struct fuse_flush_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 	int fd;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fd = fuse_handle(call->server, in.fh, false);
 	if (fd < 0)
 		return fd;
@@ -127,12 +118,10 @@ int fuse_do_flush(struct fuse_call *call)
 int fuse_do_fsync(struct fuse_call *call)
 {
 	struct fuse_fsync_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 	int fd;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fd = fuse_handle(call->server, in.fh, false);
 	if (fd < 0)
 		return fd;
@@ -142,12 +131,10 @@ int fuse_do_fsync(struct fuse_call *call)
 int fuse_do_fallocate(struct fuse_call *call)
 {
 	struct fuse_fallocate_in in;
-	const void *bytes = fuse_take(call, sizeof(in));
 	int fd;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fd = fuse_handle(call->server, in.fh, false);
 	if (fd < 0)
 		return fd;
@@ -158,13 +145,11 @@ int fuse_do_lseek(struct fuse_call *call)
 {
 	struct fuse_lseek_in in;
 	struct fuse_lseek_out out;
-	const void *bytes = fuse_take(call, sizeof(in));
 	off_t at;
 	int fd;
 
-	if (!bytes)
+	if (!fuse_take_into(call, &in, sizeof(in)))
 		return -EINVAL;
-	memcpy(&in, bytes, sizeof(in));
 	fd = fuse_handle(call->server, in.fh, false);
 	if (fd < 0)
 		return fd;

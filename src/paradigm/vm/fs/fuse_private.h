@@ -56,6 +56,8 @@ typedef int fuse_operation(struct fuse_call *call);
 
 /* The next bytes of the arguments; NULL: they are not there. */
 const void *fuse_take(struct fuse_call *call, size_t size);
+/* The same, copied to where they are aligned; false: they are not there. */
+bool fuse_take_into(struct fuse_call *call, void *to, size_t size);
 /* The next NUL-terminated text. */
 const char *fuse_take_text(struct fuse_call *call);
 /* A text that is a single component of a path; NULL: it is none. */
