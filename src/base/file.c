@@ -100,6 +100,24 @@ int file_write_all(int fd, const void *bytes, size_t count)
 	return 0;
 }
 
+int file_write_at(int fd, const void *bytes, size_t count, uint64_t offset)
+{
+	const char *at = bytes;
+
+	while (count > 0) {
+		ssize_t written = pwrite(fd, at, count, (off_t)offset);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written <= 0)
+			return written < 0 ? -errno : -EIO;
+		at += written;
+		offset += (uint64_t)written;
+		count -= (size_t)written;
+	}
+	return 0;
+}
+
 int file_replace(int dirfd, const char *name, const void *bytes, size_t count, mode_t mode, struct error *err)
 {
 	char temporary[NAME_MAX + 1];
@@ -317,6 +335,17 @@ static int touch_in_root(int root_fd, const char *path, mode_t mode, int links)
 	fd = file_touch_at(parent, slash ? slash + 1 : clean, mode);
 	target = fd == -ELOOP && links > 0 ? link_target(root_fd, clean) : NULL;
 	return target ? touch_in_root(root_fd, target, mode, links - 1) : fd;
+}
+
+int file_copy_link(int from_dir, int to_dir, const char *name)
+{
+	char target[PATH_MAX];
+	ssize_t length = readlinkat(from_dir, name, target, sizeof(target) - 1);
+
+	if (length < 0)
+		return -errno;
+	target[length] = '\0';
+	return symlinkat(target, to_dir, name) < 0 ? -errno : 0;
 }
 
 int file_touch_in_root(int root_fd, const char *path, mode_t mode)

@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -32,6 +33,8 @@ int file_write_text(int dirfd, const char *path, const char *text);
 
 /* Writes all bytes, going on after short writes and EINTR. */
 int file_write_all(int fd, const void *bytes, size_t count);
+/* The same at an offset. */
+int file_write_at(int fd, const void *bytes, size_t count, uint64_t offset);
 
 /*
  * Replaces name in dirfd in one step (temporary file, rename): readers see the old or the new content, whole.
@@ -57,6 +60,9 @@ int file_open_type_in_root(int root_fd, const char *path, int flags, mode_t type
  * created, if not NULL, is set to whether the last component was made by this call.
  */
 int file_mkdir_in_root(int root_fd, const char *path, mode_t mode, int *created);
+
+/* Makes a symbolic link in to_dir that says what the one of that name in from_dir does: -errno. */
+int file_copy_link(int from_dir, int to_dir, const char *name);
 
 /* Creates an empty regular file (mount point for a file) inside a root if nothing is there; a descriptor of what is
  * there then, or -errno. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 
 enum { DEPTH_MAX = 1024, XATTR_MAX = 65536 };
 
@@ -79,17 +80,6 @@ static int copy_file(int from_dir, int to_dir, const char *name, const struct st
 	return ret < 0 ? ret : copy_attributes(from, to, st);
 }
 
-static int copy_link(int from_dir, int to_dir, const char *name)
-{
-	char target[PATH_MAX];
-	ssize_t length = readlinkat(from_dir, name, target, sizeof(target) - 1);
-
-	if (length < 0)
-		return -errno;
-	target[length] = '\0';
-	return symlinkat(target, to_dir, name) < 0 ? -errno : 0;
-}
-
 static int copy_tree(int from, int to, int depth);
 
 static int copy_directory(int from_dir, int to_dir, const char *name, int depth)
@@ -111,7 +101,7 @@ static int copy_node(int from_dir, int to_dir, const char *name, const struct st
 	int ret = 0;
 
 	if (S_ISLNK(st->st_mode))
-		ret = copy_link(from_dir, to_dir, name);
+		ret = file_copy_link(from_dir, to_dir, name);
 	else if (mknodat(to_dir, name, st->st_mode, st->st_rdev) < 0)
 		ret = -errno;
 	if (ret == 0 && fchownat(to_dir, name, st->st_uid, st->st_gid, AT_SYMLINK_NOFOLLOW) < 0)

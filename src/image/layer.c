@@ -398,24 +398,14 @@ static int write_data(struct extraction *x, int fd)
 	const void *bytes;
 	size_t count;
 	la_int64_t offset;
-	int ret;
+	int ret, written;
 
 	while ((ret = archive_read_data_block(x->tar, &bytes, &count, &offset)) == ARCHIVE_OK) {
-		const char *at = bytes;
-
 		if (offset < 0 || offset > size || (uint64_t)(size - offset) < count)
 			return error_set(x->err, EINVAL, "data beyond its end");
-		while (count > 0) {
-			ssize_t written = pwrite(fd, at, count, offset);
-
-			if (written < 0 && errno == EINTR)
-				continue;
-			if (written < 0)
-				return error_errno(x->err, errno, "cannot write");
-			at += written;
-			offset += written;
-			count -= (size_t)written;
-		}
+		written = file_write_at(fd, bytes, count, (uint64_t)offset);
+		if (written < 0)
+			return error_errno(x->err, -written, "cannot write");
 	}
 	if (ret != ARCHIVE_EOF)
 		return -EIO;

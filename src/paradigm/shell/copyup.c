@@ -4,13 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 
 enum { DEPTH_MAX = 256 };
 
@@ -30,17 +30,6 @@ static int copy_content(int from_dir, int to_dir, const char *name, const struct
 			return -errno;
 	}
 	return 0;
-}
-
-static int copy_link(int from_dir, int to_dir, const char *name)
-{
-	char target[PATH_MAX];
-	ssize_t length = readlinkat(from_dir, name, target, sizeof(target) - 1);
-
-	if (length < 0)
-		return -errno;
-	target[length] = '\0';
-	return symlinkat(target, to_dir, name) < 0 ? -errno : 0;
 }
 
 static int copy_subdirectory(int from_dir, int to_dir, const char *name, int depth)
@@ -69,7 +58,7 @@ static int copy_entry(int from, int to, const char *name, int depth)
 	else if (S_ISREG(st.st_mode))
 		ret = copy_content(from, to, name, &st);
 	else if (S_ISLNK(st.st_mode))
-		ret = copy_link(from, to, name);
+		ret = file_copy_link(from, to, name);
 	else
 		ret = mknodat(to, name, st.st_mode, st.st_rdev) < 0 ? -errno : 0;
 	if (ret < 0)

@@ -52,9 +52,8 @@ void block_io_wait(struct block_io *io);
 void block_io_on_batch(struct block_io *io, void (*batch)(void *context), void *context);
 bool block_io_uses_uring(const struct block_io *io);
 
-/* Whole transfers in the caller's own thread: 0 or -errno; reads past the end of the file give zeros. */
+/* Reads in the caller's own thread, as file_write_at() writes; past the end of the file there are zeros. */
 int block_read_at(int fd, void *bytes, uint64_t size, uint64_t offset);
-int block_write_at(int fd, const void *bytes, uint64_t size, uint64_t offset);
 
 /* iov from byte offset on, size bytes of it, into to, which has count places; places used. */
 int block_iov_slice(const struct iovec *iov, int count, uint64_t offset, uint64_t size, struct iovec *to);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "paradigm/vm/block/pool.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -37,7 +38,7 @@ static int transfer(struct block_io_request *request)
 		uint64_t left = all[at].iov_len - (size_t)done;
 		int ret = request->operation == BLOCK_IO_READ
 				  ? block_read_at(request->fd, bytes, left, request->offset + moved)
-				  : block_write_at(request->fd, bytes, left, request->offset + moved);
+				  : file_write_at(request->fd, bytes, left, request->offset + moved);
 
 		if (ret < 0)
 			return ret;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "paradigm/vm/block/qcow2_format.h"
 
 enum {
@@ -15,24 +16,6 @@ enum {
 	L2_REACH_BITS = CLUSTER_BITS + CLUSTER_BITS - 3,
 	HEADER_MAX = 2048, /* header, extension and name; well within the first cluster */
 };
-
-static int write_at(int fd, const void *bytes, size_t count, uint64_t offset)
-{
-	const uint8_t *at = bytes;
-
-	while (count > 0) {
-		ssize_t done = pwrite(fd, at, count, (off_t)offset);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return done < 0 ? -errno : -EIO;
-		at += done;
-		offset += (uint64_t)done;
-		count -= (size_t)done;
-	}
-	return 0;
-}
 
 /* The header, the extension that names the backing file's format, and the backing file's name; bytes written. */
 static size_t make_header(uint8_t header[static HEADER_MAX], uint64_t size, uint64_t l1_entries, const char *backing,
@@ -96,11 +79,11 @@ int qcow2_create(int fd, uint64_t size, const char *backing_name, const char *ba
 	/* The header comes last: before it, the file is no image. */
 	ret = ftruncate(fd, (off_t)(clusters * CLUSTER)) < 0 ? -errno : 0;
 	if (ret == 0)
-		ret = write_at(fd, table, sizeof(table), CLUSTER);
+		ret = file_write_at(fd, table, sizeof(table), CLUSTER);
 	if (ret == 0)
-		ret = write_at(fd, refcounts, clusters * sizeof(refcounts[0]), UINT64_C(2) * CLUSTER);
+		ret = file_write_at(fd, refcounts, clusters * sizeof(refcounts[0]), UINT64_C(2) * CLUSTER);
 	if (ret == 0)
-		ret = write_at(fd, header, length, 0);
+		ret = file_write_at(fd, header, length, 0);
 	return ret < 0 ? error_errno(err, -ret, "cannot write a new disk image") : 0;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "paradigm/vm/block/qcow2.h"
 
 uint64_t qcow2_refcount_get(const uint8_t *bytes, uint64_t index, uint32_t order)
@@ -62,7 +63,7 @@ static int write_refcounts(const struct qcow2_flush *flush, const struct qcow2_r
 		for (uint64_t i = 0; i < now; i++)
 			qcow2_refcount_put(bytes, skip + i, order, 1);
 		if (ret == 0)
-			ret = block_write_at(flush->io.fd, bytes + first, last - first, place);
+			ret = file_write_at(flush->io.fd, bytes + first, last - first, place);
 		if (ret < 0)
 			return ret;
 		index += now;
@@ -78,7 +79,7 @@ static int write_entries(int fd, uint64_t table, const struct qcow2_entry *entri
 	for (size_t i = 0; ret == 0 && i < count; i++) {
 		uint64_t value = htobe64(entries[i].value);
 
-		ret = block_write_at(fd, &value, sizeof(value), table + entries[i].offset * 8);
+		ret = file_write_at(fd, &value, sizeof(value), table + entries[i].offset * 8);
 	}
 	return ret;
 }
@@ -92,14 +93,14 @@ static int sync_file(int fd)
 static int move_table(const struct qcow2_flush *flush)
 {
 	uint8_t header[12];
-	int ret = block_write_at(flush->io.fd, flush->moved_table,
-				 (uint64_t)flush->moved_clusters << flush->image->cluster_bits, flush->moved_offset);
+	int ret = file_write_at(flush->io.fd, flush->moved_table,
+				(uint64_t)flush->moved_clusters << flush->image->cluster_bits, flush->moved_offset);
 
 	if (ret == 0)
 		ret = sync_file(flush->io.fd);
 	qcow2_put_u64(header, flush->moved_offset);
 	qcow2_put_u32(header + 8, flush->moved_clusters);
-	return ret < 0 ? ret : block_write_at(flush->io.fd, header, sizeof(header), QCOW2_REFCOUNT_TABLE_OFFSET);
+	return ret < 0 ? ret : file_write_at(flush->io.fd, header, sizeof(header), QCOW2_REFCOUNT_TABLE_OFFSET);
 }
 
 static int write_tables(struct block_io_request *io)
@@ -118,7 +119,7 @@ static int write_tables(struct block_io_request *io)
 	if (ret == 0)
 		ret = sync_file(io->fd);
 	for (size_t i = 0; ret == 0 && i < flush->slices.count; i++)
-		ret = block_write_at(io->fd, flush->slice_bytes + i * slice, slice, flush->slices.items[i]);
+		ret = file_write_at(io->fd, flush->slice_bytes + i * slice, slice, flush->slices.items[i]);
 	if (ret == 0 && flush->l1.count > 0) {
 		ret = flush->slices.count > 0 ? sync_file(io->fd) : 0;
 		if (ret == 0)
@@ -323,7 +324,7 @@ static int empty_cluster(int fd, uint64_t offset, uint64_t size)
 	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size) == 0)
 		return 0;
 	for (uint64_t done = 0; ret == 0 && done < size; done += sizeof(zeros))
-		ret = block_write_at(fd, zeros, size < sizeof(zeros) ? size : sizeof(zeros), offset + done);
+		ret = file_write_at(fd, zeros, size < sizeof(zeros) ? size : sizeof(zeros), offset + done);
 	return ret;
 }
 
@@ -344,7 +345,7 @@ static int drop_reference(struct freeing *freeing, uint64_t block, uint64_t inde
 		return 0;
 	qcow2_refcount_put(field, within, order, value - 1);
 	*free_now = value == 1;
-	return block_write_at(freeing->io.fd, field, bytes, place);
+	return file_write_at(freeing->io.fd, field, bytes, place);
 }
 
 static int free_clusters(struct block_io_request *io)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "paradigm/vm/block/qcow2.h"
 
 enum { CLUSTER_BITS_MIN = 9, CLUSTER_BITS_MAX = 21, REFCOUNT_ORDER_MAX = 6 };
@@ -156,7 +157,7 @@ static int clear_autoclear(const struct qcow2 *image, int fd, struct error *err)
 
 	if (ret == 0 && features != 0) {
 		features = 0;
-		ret = block_write_at(fd, &features, sizeof(features), QCOW2_AUTOCLEAR);
+		ret = file_write_at(fd, &features, sizeof(features), QCOW2_AUTOCLEAR);
 	}
 	return ret < 0 ? error_errno(err, -ret, "cannot write the header of a qcow2 image") : 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "paradigm/vm/block/qcow2.h"
 
 static uint64_t slice_bytes(const struct qcow2 *image)
@@ -200,7 +201,7 @@ static int copy_table(struct block_io_request *io)
 	int ret = bytes ? block_read_at(io->fd, bytes, io->size, copy->from) : -ENOMEM;
 
 	if (ret == 0)
-		ret = block_write_at(io->fd, bytes, io->size, copy->to);
+		ret = file_write_at(io->fd, bytes, io->size, copy->to);
 	free(bytes);
 	return ret;
 }

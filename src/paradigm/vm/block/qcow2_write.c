@@ -26,6 +26,19 @@ static struct qcow2_allocation *find_allocation(const struct qcow2 *image, uint6
 	return at;
 }
 
+/* 0: nobody is at that guest offset; 1: the request waits for who is; -errno: nothing is written any more. */
+static int wait_for_allocation(struct qcow2 *image, uint64_t guest, struct qcow2_request *request)
+{
+	struct qcow2_allocation *other = find_allocation(image, guest);
+
+	if (image->failed)
+		return image->failed;
+	if (!other)
+		return 0;
+	qcow2_wait(&other->waiters, request);
+	return 1;
+}
+
 static bool may_write_in_place(const struct qcow2 *image, uint64_t entry)
 {
 	return qcow2_kind_of(image, entry) == QCOW2_KIND_DATA && entry & QCOW2_COPIED;
@@ -278,17 +291,12 @@ static int allocate(struct qcow2 *image, struct qcow2_request *request, struct q
 int qcow2_write_step(struct qcow2 *image, struct qcow2_request *request)
 {
 	uint64_t guest = request->parent->offset + request->at, size = request->parent->size - request->at;
-	struct qcow2_allocation *other = find_allocation(image, guest);
 	struct qcow2_slice *slice;
 	uint64_t entry;
-	int ret;
+	int ret = wait_for_allocation(image, guest, request);
 
-	if (image->failed)
-		return image->failed;
-	if (other) {
-		qcow2_wait(&other->waiters, request);
-		return 1;
-	}
+	if (ret != 0)
+		return ret;
 	ret = qcow2_slice_get(image, guest, true, request, &slice);
 	if (ret != 0)
 		return ret;
@@ -398,16 +406,11 @@ int qcow2_unmap_step(struct qcow2 *image, struct qcow2_request *request)
 	uint64_t within = guest & (image->cluster - 1), in_cluster = image->cluster - within;
 	bool discard = parent->operation == BLOCK_DISCARD;
 	bool whole = within == 0 && (left >= image->cluster || guest + left == image->block.size);
-	struct qcow2_allocation *other = find_allocation(image, guest);
 	struct qcow2_slice *slice;
-	int ret;
+	int ret = wait_for_allocation(image, guest, request);
 
-	if (image->failed)
-		return image->failed;
-	if (other) {
-		qcow2_wait(&other->waiters, request);
-		return 1;
-	}
+	if (ret != 0)
+		return ret;
 	in_cluster = in_cluster < left ? in_cluster : left;
 	if (discard && !whole)
 		return skip_clusters(image, request, in_cluster);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "paradigm/vm/block/block_private.h"
 
 enum { GRANULARITY = 4096 };
@@ -37,7 +38,7 @@ static int zero(const struct block_io_request *io, int mode)
 		return -errno;
 	for (uint64_t done = 0; done < io->size;) {
 		uint64_t now = io->size - done < sizeof(zeros) ? io->size - done : sizeof(zeros);
-		int ret = block_write_at(io->fd, zeros, now, io->offset + done);
+		int ret = file_write_at(io->fd, zeros, now, io->offset + done);
 
 		if (ret < 0)
 			return ret;

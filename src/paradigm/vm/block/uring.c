@@ -49,24 +49,6 @@ int block_read_at(int fd, void *bytes, uint64_t size, uint64_t offset)
 	return 0;
 }
 
-int block_write_at(int fd, const void *bytes, uint64_t size, uint64_t offset)
-{
-	const uint8_t *at = bytes;
-
-	while (size > 0) {
-		ssize_t done = pwrite(fd, at, size, (off_t)offset);
-
-		if (done < 0 && errno == EINTR)
-			continue;
-		if (done <= 0)
-			return done < 0 ? -errno : -EIO;
-		at += done;
-		offset += (uint64_t)done;
-		size -= (uint64_t)done;
-	}
-	return 0;
-}
-
 int block_iov_slice(const struct iovec *iov, int count, uint64_t offset, uint64_t size, struct iovec *to)
 {
 	int used = 0;

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+
 enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 /*
@@ -295,19 +297,17 @@ static bool is_data(const struct guest_memory *memory, uint8_t *page)
 static int save_region(const struct guest_memory *memory, const struct guest_region *region, int file,
 		       struct error *err)
 {
+	int ret;
+
 	for (uint64_t at = 0, end; at < region->size; at = end) {
 		for (; at < region->size && !is_data(memory, region->host + at); at += PAGE)
 			;
 		for (end = at; end < region->size && end - at < HUGE_PAGE && is_data(memory, region->host + end);
 		     end += PAGE)
 			;
-		for (uint64_t done = at; done < end;) {
-			ssize_t count = pwrite(file, region->host + done, end - done, (off_t)(region->offset + done));
-
-			if (count <= 0)
-				return error_errno(err, count < 0 ? errno : EIO, "write the guest's memory");
-			done += (uint64_t)count;
-		}
+		ret = file_write_at(file, region->host + at, end - at, region->offset + at);
+		if (ret < 0)
+			return error_errno(err, -ret, "write the guest's memory");
 	}
 	return 0;
 }
