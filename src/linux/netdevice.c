@@ -232,13 +232,6 @@ static int read_addresses(struct netlink *netlink, int index, struct netdevice *
 	return ret < 0 ? error_errno(err, -ret, "cannot read the addresses of %s", device->name) : 0;
 }
 
-/* The kernel's words, if it had any, or those of the error number. */
-static int explain(int ret, struct error *err, const struct error *words, const char *what, const char *name)
-{
-	return *words->text ? error_set(err, -ret, "%s %s: %s", what, name, words->text)
-			    : error_errno(err, -ret, "%s %s", what, name);
-}
-
 static int send_away(struct netlink *netlink, int index, int netns, const char *name, const char *new_name,
 		     struct error *err)
 {
@@ -251,7 +244,7 @@ static int send_away(struct netlink *netlink, int index, int netns, const char *
 	netlink_add(&request, IFLA_NET_NS_FD, &netns, sizeof(netns));
 	netlink_add(&request, IFLA_IFNAME, new_name, strlen(new_name) + 1);
 	ret = netlink_talk(netlink, &request, NULL, NULL, &words);
-	return ret < 0 ? explain(ret, err, &words, "cannot move the network device", name) : 0;
+	return netlink_explain(ret, &words, err, "cannot move the network device %s", name);
 }
 
 static int bring_up(struct netlink *netlink, int index, const char *name, struct error *err)
@@ -264,7 +257,7 @@ static int bring_up(struct netlink *netlink, int index, const char *name, struct
 	header->ifi_index = index;
 	header->ifi_flags = header->ifi_change = IFF_UP;
 	ret = netlink_talk(netlink, &request, NULL, NULL, &words);
-	return ret < 0 ? explain(ret, err, &words, "cannot bring up the network device", name) : 0;
+	return netlink_explain(ret, &words, err, "cannot bring up the network device %s", name);
 }
 
 static int add_addresses(struct netlink *netlink, int index, const struct netdevice *device, const char *name,
@@ -283,7 +276,8 @@ static int add_addresses(struct netlink *netlink, int index, const struct netdev
 		request.header.nlmsg_len += (uint32_t)address->size;
 		ret = netlink_talk(netlink, &request, NULL, NULL, &words);
 		if (ret < 0)
-			return explain(ret, err, &words, "cannot set an address of the network device", name);
+			return netlink_explain(ret, &words, err, "cannot set an address of the network device %s",
+					       name);
 	}
 	return 0;
 }

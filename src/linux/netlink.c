@@ -2,7 +2,9 @@
 #include "linux/netlink.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -134,6 +136,19 @@ int netlink_talk(struct netlink *netlink, struct netlink_request *request, netli
 			ret = take_datagram(&answer, (struct nlmsghdr *)buffer, (int)count);
 	}
 	return ret < 0 ? ret : 0;
+}
+
+int netlink_explain(int ret, const struct error *words, struct error *err, const char *format, ...)
+{
+	char what[ERROR_TEXT_MAX];
+	va_list args;
+
+	if (ret >= 0)
+		return 0;
+	va_start(args, format);
+	(void)vsnprintf(what, sizeof(what), format, args);
+	va_end(args);
+	return *words->text ? error_set(err, -ret, "%s: %s", what, words->text) : error_errno(err, -ret, "%s", what);
 }
 
 int netlink_open(struct netlink *netlink, struct error *err)

@@ -52,6 +52,11 @@ typedef int netlink_visit_fn(const struct nlmsghdr *message, void *data);
 int netlink_talk(struct netlink *netlink, struct netlink_request *request, netlink_visit_fn *visit, void *data,
 		 struct error *err);
 
+/* What became of a request, for a user: 0 unless ret is negative; else err says what was being done, and then the words
+ * that netlink_talk() had, or those of the number. */
+int netlink_explain(int ret, const struct error *words, struct error *err, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
 /* An attribute behind a message's header (of that size), with at least so many bytes, or NULL. */
 const void *netlink_attribute(const struct nlmsghdr *message, size_t header, uint16_t type, size_t least);
 

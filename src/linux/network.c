@@ -222,14 +222,6 @@ static int find_mac(struct netlink *netlink, const struct network_interface *int
 	return search.index > 0 ? search.index : error_set(err, ENODEV, "there is no network interface %s", text);
 }
 
-static int finish(int ret, const struct error *words, const char *what, const char *name, struct error *err)
-{
-	if (ret >= 0)
-		return 0;
-	return *words->text ? error_set(err, -ret, "%s: cannot set %s: %s", name, what, words->text)
-			    : error_errno(err, -ret, "%s: cannot set %s", name, what);
-}
-
 static int set_link(struct netlink *netlink, int index, const struct network_interface *interface, bool up,
 		    struct error *err)
 {
@@ -247,7 +239,8 @@ static int set_link(struct netlink *netlink, int index, const struct network_int
 		netlink_add(&request, IFLA_MTU, &interface->mtu, sizeof(interface->mtu));
 	}
 	ret = netlink_talk(netlink, &request, NULL, NULL, &words);
-	return finish(ret, &words, up ? "it up" : "its name and MTU", interface->name, err);
+	return netlink_explain(ret, &words, err, "%s: cannot set %s", interface->name,
+			       up ? "it up" : "its name and MTU");
 }
 
 static int add_address(struct netlink *netlink, int index, const struct network_interface *interface,
@@ -267,7 +260,7 @@ static int add_address(struct netlink *netlink, int index, const struct network_
 	netlink_add(&request, IFA_LOCAL, address->local, size);
 	netlink_add(&request, IFA_ADDRESS, address->peer, size);
 	ret = netlink_talk(netlink, &request, NULL, NULL, &words);
-	return finish(ret, &words, "an address", interface->name, err);
+	return netlink_explain(ret, &words, err, "%s: cannot set an address", interface->name);
 }
 
 static int add_route(struct netlink *netlink, int index, const struct network_interface *interface,
@@ -298,7 +291,7 @@ static int add_route(struct netlink *netlink, int index, const struct network_in
 		netlink_add(&request, RTA_PRIORITY, &route->metric, sizeof(route->metric));
 	ret = netlink_talk(netlink, &request, NULL, NULL, &words);
 	/* The kernel made it with the address. */
-	return ret == -EEXIST ? 0 : finish(ret, &words, "a route", interface->name, err);
+	return ret == -EEXIST ? 0 : netlink_explain(ret, &words, err, "%s: cannot set a route", interface->name);
 }
 
 /* Routes to gateways need those by which the gateways are reached. */

@@ -62,20 +62,11 @@ static int add_filter(struct netlink *netlink, int from, int to, struct error *w
 	return netlink_talk(netlink, &request, NULL, NULL, words);
 }
 
-static int explain(int ret, const struct error *words, int from, struct error *err)
-{
-	char name[IF_NAMESIZE] = "?";
-
-	(void)if_indextoname((unsigned)from, name);
-	if (*words->text)
-		return error_set(err, -ret, "cannot redirect the packets of %s: %s", name, words->text);
-	return error_errno(err, -ret, "cannot redirect the packets of %s (sch_ingress, cls_u32, act_mirred)", name);
-}
-
 int redirect_make(int from, int to, struct error *err)
 {
 	struct netlink netlink = { .fd = -1 };
 	struct error words = ERROR_INIT;
+	char name[IF_NAMESIZE] = "?";
 	int ret = netlink_open(&netlink, err);
 
 	if (ret < 0)
@@ -89,7 +80,10 @@ int redirect_make(int from, int to, struct error *err)
 			(void)set_qdisc(&netlink, from, RTM_DELQDISC, 0, NULL);
 	}
 	netlink_close(&netlink);
-	return ret < 0 ? explain(ret, &words, from, err) : 0;
+	if (ret < 0)
+		(void)if_indextoname((unsigned)from, name);
+	return netlink_explain(ret, &words, err, "cannot redirect the packets of %s (sch_ingress, cls_u32, act_mirred)",
+			       name);
 }
 
 int redirect_remove(int from)
