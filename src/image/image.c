@@ -102,6 +102,20 @@ static int open_manifest(struct image_store *store, const struct oci_index *inde
 	return ret;
 }
 
+const char *image_name_meant(const struct image *image, const char *what)
+{
+	struct image_reference reference;
+	char full[REFERENCE_MAX + 130];
+
+	if (image_reference_parse(what, &reference, NULL) < 0 || *reference.digest)
+		return NULL;
+	image_reference_full(&reference, full);
+	for (size_t i = 0; i < image->names_count; i++)
+		if (strcmp(image->names[i], full) == 0)
+			return image->names[i];
+	return NULL;
+}
+
 void image_close(struct image *image)
 {
 	for (size_t i = 0; i < image->names_count; i++)

@@ -43,6 +43,9 @@ int image_open_leased(struct image_store *store, const char *id, const char *wha
 		      struct error *err);
 void image_close(struct image *image);
 
+/* Which of the image's names the user meant by that; NULL: its id, or a digest. */
+const char *image_name_meant(const struct image *image, const char *what);
+
 /* All images, each once, newest first.  The caller frees with image_list_free(). */
 int image_list(struct image_store *store, struct image **images, size_t *count, struct error *err);
 void image_list_free(struct image *images, size_t count);

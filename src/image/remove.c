@@ -291,21 +291,6 @@ static int edit_remove(struct oci_index *index, void *context, struct error *err
 	return changed;
 }
 
-/* Which of the image's names the user meant; NULL: its id. */
-static const char *meant_name(const struct image *image, const char *what)
-{
-	struct image_reference reference;
-	char full[REFERENCE_MAX + 130];
-
-	if (image_reference_parse(what, &reference, NULL) < 0 || *reference.digest)
-		return NULL;
-	image_reference_full(&reference, full);
-	for (size_t i = 0; i < image->names_count; i++)
-		if (strcmp(image->names[i], full) == 0)
-			return image->names[i];
-	return NULL;
-}
-
 /* How many names the image has, by whichever of its manifests. */
 static size_t count_names(const struct image *images, size_t count, const char *id)
 {
@@ -358,7 +343,7 @@ static int remove_damaged(struct image_store *store, const char *what, struct im
 static int unname(struct image_store *store, const struct image *image, const char *what, unsigned flags,
 		  struct image_report *report, bool *last, struct error *err)
 {
-	const char *full = meant_name(image, what);
+	const char *full = image_name_meant(image, what);
 	struct removal removal = { .full = full, .lines = &report->lines };
 	struct image *images;
 	size_t count, names;

@@ -336,21 +336,6 @@ static int write_oci(struct save *save, struct error *err)
 	return ret;
 }
 
-/* Which of the image's names was asked for; NULL: its id was. */
-static const char *asked_name(const struct image *image, const char *what)
-{
-	struct image_reference reference;
-	char full[REFERENCE_MAX + 130];
-
-	if (image_reference_parse(what, &reference, NULL) < 0)
-		return NULL;
-	image_reference_full(&reference, full);
-	for (size_t i = 0; i < image->names_count; i++)
-		if (strcmp(image->names[i], full) == 0)
-			return image->names[i];
-	return NULL;
-}
-
 static int choose_image(struct save *save, const char *what, struct error *err)
 {
 	struct image image;
@@ -373,7 +358,7 @@ static int choose_image(struct save *save, const char *what, struct error *err)
 		if (!saved->names)
 			return no_memory(err);
 	}
-	name = asked_name(&saved->image, what);
+	name = image_name_meant(&saved->image, what);
 	for (size_t i = 0; name && i < saved->names_count; i++)
 		if (saved->names[i] == name)
 			name = NULL;
