@@ -196,6 +196,16 @@ int kernel_list(struct image_store *store, struct kernel_record **records, size_
 
 /* ---- changing ---- */
 
+/* Where a kernel of that name is; work is to be closed, whatever happens. */
+static int open_with(struct image_store *store, const char *name, struct kernel_work *work, struct error *err)
+{
+	int ret = kernel_work_open(store, false, work, err);
+
+	if (ret == 0 && faccessat(work->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		ret = no_such_kernel(name, err);
+	return ret;
+}
+
 int kernel_set_default(struct image_store *store, const char *name, struct error *err)
 {
 	struct kernel_work work;
@@ -203,9 +213,7 @@ int kernel_set_default(struct image_store *store, const char *name, struct error
 
 	if (ret < 0)
 		return ret;
-	ret = kernel_work_open(store, false, &work, err);
-	if (ret == 0 && faccessat(work.dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-		ret = no_such_kernel(name, err);
+	ret = open_with(store, name, &work, err);
 	if (ret == 0)
 		ret = set_default(work.dir, name, err);
 	kernel_work_close(&work);
@@ -237,9 +245,7 @@ int kernel_remove(struct image_store *store, const char *name, struct error *err
 
 	if (ret < 0)
 		return ret;
-	ret = kernel_work_open(store, false, &work, err);
-	if (ret == 0 && faccessat(work.dir, name, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
-		ret = no_such_kernel(name, err);
+	ret = open_with(store, name, &work, err);
 	if (ret == 0) {
 		read_default(work.dir, current);
 		if (strcmp(current, name) == 0)

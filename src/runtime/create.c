@@ -52,6 +52,14 @@ struct creation {
 	bool spawned; /* or tried to */
 };
 
+static int check_id(const char *id, struct error *err)
+{
+	return container_id_is_valid(id)
+		       ? 0
+		       : error_set(err, EINVAL,
+				   "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
+}
+
 /* RFC 3339 in UTC.  Not gmtime_r(): that reads the time zone file, seven system calls for nothing. */
 static char *now(void)
 {
@@ -251,10 +259,7 @@ int container_make_empty(struct runtime *runtime, const char *id, const char *bu
 	options.console_socket = restore->console_socket;
 	options.keep_console = restore->keep_console;
 	*container = (struct container){ .dir_fd = -1 };
-	ret = container_id_is_valid(id)
-		      ? 0
-		      : error_set(err, EINVAL,
-				  "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
+	ret = check_id(id, err);
 	if (ret == 0)
 		ret = read_config(&creation, err);
 	if (ret == 0)
@@ -638,10 +643,7 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	int ret;
 
 	*container = (struct container){ .dir_fd = -1, .paradigm = options->paradigm };
-	ret = container_id_is_valid(id)
-		      ? 0
-		      : error_set(err, EINVAL,
-				  "invalid container ID format: \"%s\"; letters, digits and _ + - . may be in it", id);
+	ret = check_id(id, err);
 	if (ret == 0)
 		ret = read_config(&creation, err);
 	if (ret == 0)

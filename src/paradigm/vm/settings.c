@@ -227,11 +227,12 @@ int vm_disk_setting_read(char *text, struct vm_disk_setting *disk, struct error 
 	return ret;
 }
 
-static int add_disk(char *line, struct vm_settings *settings, struct error *err)
+static int add_disk(struct arena *arena, char *line, struct vm_settings *settings, struct error *err)
 {
 	struct vm_disk_setting *disk = &settings->disks[settings->disks_count];
 	int ret;
 
+	(void)arena;
 	if (settings->disks_count == VM_DISKS_MAX - 1)
 		return error_set(err, EINVAL, "a virtual machine has at most %d disks", VM_DISKS_MAX);
 	ret = vm_disk_setting_read(line, disk, err);
@@ -245,22 +246,7 @@ static int add_disk(char *line, struct vm_settings *settings, struct error *err)
 	return ret;
 }
 
-static int read_disks(struct oci_spec *spec, struct vm_settings *settings, struct error *err)
-{
-	const char *text = oci_spec_annotation(spec, VM_ANNOTATION "disk");
-	char *rest = text ? arena_strdup(&spec->arena, text) : NULL, *line;
-	int ret = 0;
-
-	if (text && !rest)
-		return error_errno(err, ENOMEM, "cannot read " VM_ANNOTATION "disk");
-	while (ret == 0 && (line = strsep(&rest, "\n"))) {
-		if (*line)
-			ret = add_disk(line, settings, err);
-	}
-	return ret;
-}
-
-static int add_device(struct arena *arena, const char *line, struct vm_settings *settings, struct error *err)
+static int add_device(struct arena *arena, char *line, struct vm_settings *settings, struct error *err)
 {
 	char address[VFIO_ADDRESS_SIZE];
 	int ret;
@@ -276,17 +262,20 @@ static int add_device(struct arena *arena, const char *line, struct vm_settings 
 	return settings->devices[settings->devices_count++] ? 0 : error_errno(err, ENOMEM, "cannot name a device");
 }
 
-static int read_devices(struct oci_spec *spec, struct vm_settings *settings, struct error *err)
+/* An annotation with something on each line: "disk", "device". */
+static int read_lines(struct oci_spec *spec, const char *name,
+		      int (*add)(struct arena *arena, char *line, struct vm_settings *settings, struct error *err),
+		      struct vm_settings *settings, struct error *err)
 {
-	const char *text = oci_spec_annotation(spec, VM_ANNOTATION "device");
+	const char *text = oci_spec_annotation(spec, name);
 	char *rest = text ? arena_strdup(&spec->arena, text) : NULL, *line;
 	int ret = 0;
 
 	if (text && !rest)
-		return error_errno(err, ENOMEM, "cannot read " VM_ANNOTATION "device");
+		return error_errno(err, ENOMEM, "cannot read %s", name);
 	while (ret == 0 && (line = strsep(&rest, "\n"))) {
 		if (*line)
-			ret = add_device(&spec->arena, line, settings, err);
+			ret = add(&spec->arena, line, settings, err);
 	}
 	return ret;
 }
@@ -335,6 +324,6 @@ int vm_settings_read(struct oci_spec *spec, struct vm_settings *settings, struct
 	if (ret == 0)
 		ret = read_image(spec, settings, err);
 	if (ret == 0)
-		ret = read_disks(spec, settings, err);
-	return ret == 0 ? read_devices(spec, settings, err) : ret;
+		ret = read_lines(spec, VM_ANNOTATION "disk", add_disk, settings, err);
+	return ret == 0 ? read_lines(spec, VM_ANNOTATION "device", add_device, settings, err) : ret;
 }

@@ -64,34 +64,12 @@ static int become(const struct paradigm_setup *setup, const struct oci_process *
 	return error_errno(err, errno, "exec caisson-vmm");
 }
 
-const struct paradigm paradigm_pv = {
-	.name = "pv",
-	.root_is_disk = true,
-	.named_threads = true,
-	.probe = probe,
-	.prepare = prepare_pv,
-	.release = vm_release,
-	.find = find,
-	.become = become,
-	.exec = vmm_exec,
-	.update = vmm_update,
-	.counters = vmm_counters,
-	.memory_events = VM_MEMORY_EVENTS,
-	.snapshot = vmm_snapshot,
-};
+#define MACHINE(name_, prepare_)                                                                                     \
+	{                                                                                                            \
+		.name = (name_), .root_is_disk = true, .named_threads = true, .probe = probe, .prepare = (prepare_), \
+		.release = vm_release, .find = find, .become = become, .exec = vmm_exec, .update = vmm_update,       \
+		.counters = vmm_counters, .memory_events = VM_MEMORY_EVENTS, .snapshot = vmm_snapshot,               \
+	}
 
-const struct paradigm paradigm_vm = {
-	.name = "vm",
-	.root_is_disk = true,
-	.named_threads = true,
-	.probe = probe,
-	.prepare = prepare_vm,
-	.release = vm_release,
-	.find = find,
-	.become = become,
-	.exec = vmm_exec,
-	.update = vmm_update,
-	.counters = vmm_counters,
-	.memory_events = VM_MEMORY_EVENTS,
-	.snapshot = vmm_snapshot,
-};
+const struct paradigm paradigm_pv = MACHINE("pv", prepare_pv);
+const struct paradigm paradigm_vm = MACHINE("vm", prepare_vm);

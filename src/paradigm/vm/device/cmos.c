@@ -139,12 +139,6 @@ static int cmos_restore(struct device *device, struct state_reader *reader, stru
 	return 0;
 }
 
-static void cmos_free(struct device *device)
-{
-	(void)pthread_mutex_destroy(&device->lock);
-	free(device);
-}
-
 static const struct device_ops cmos_ops = {
 	.name = "cmos",
 	.read = cmos_read,
@@ -152,7 +146,7 @@ static const struct device_ops cmos_ops = {
 	.reset = cmos_reset,
 	.save = cmos_save,
 	.restore = cmos_restore,
-	.free = cmos_free,
+	.free = device_free,
 };
 
 struct device *cmos_make(time_t (*now)(void))

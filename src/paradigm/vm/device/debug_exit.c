@@ -26,17 +26,11 @@ static void debug_exit_write(struct device *device, unsigned range, uint64_t off
 	port->power.event(port->power.context, POWER_EXIT, code);
 }
 
-static void debug_exit_free(struct device *device)
-{
-	(void)pthread_mutex_destroy(&device->lock);
-	free(device);
-}
-
 static const struct device_ops debug_exit_ops = {
 	.name = "debug-exit",
 	.read = debug_exit_read,
 	.write = debug_exit_write,
-	.free = debug_exit_free,
+	.free = device_free,
 };
 
 struct device *debug_exit_make(const struct power *power)

@@ -2,6 +2,7 @@
 #include "paradigm/vm/device/device.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,6 +10,12 @@ void device_init(struct device *device, const struct device_ops *ops)
 {
 	*device = (struct device){ .ops = ops };
 	(void)pthread_mutex_init(&device->lock, NULL);
+}
+
+void device_free(struct device *device)
+{
+	(void)pthread_mutex_destroy(&device->lock);
+	free(device);
 }
 
 void interrupt_pulse(const struct interrupt *interrupt)

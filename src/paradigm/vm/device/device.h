@@ -55,6 +55,8 @@ struct device {
 
 /* The lock is made; everything else is zero. */
 void device_init(struct device *device, const struct device_ops *ops);
+/* The end of a device that begins with its struct device, and lies in memory of malloc(3). */
+void device_free(struct device *device);
 
 /*
  * An interrupt line.  Edges go by an eventfd (KVM_IRQFD in a machine, anything in a test); devices of level-triggered

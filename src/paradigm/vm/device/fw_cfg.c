@@ -71,17 +71,11 @@ static void fw_cfg_write(struct device *device, unsigned range, uint64_t offset,
 	config->at = 0;
 }
 
-static void fw_cfg_free(struct device *device)
-{
-	(void)pthread_mutex_destroy(&device->lock);
-	free(device);
-}
-
 static const struct device_ops fw_cfg_ops = {
 	.name = "fw-cfg",
 	.read = fw_cfg_read,
 	.write = fw_cfg_write,
-	.free = fw_cfg_free,
+	.free = device_free,
 };
 
 struct device *fw_cfg_make(uint64_t memory, uint32_t vcpus)

@@ -136,12 +136,6 @@ static int i8042_restore(struct device *device, struct state_reader *reader, str
 	return 0;
 }
 
-static void i8042_free(struct device *device)
-{
-	(void)pthread_mutex_destroy(&device->lock);
-	free(device);
-}
-
 static const struct device_ops i8042_ops = {
 	.name = "i8042",
 	.read = i8042_read,
@@ -149,7 +143,7 @@ static const struct device_ops i8042_ops = {
 	.reset = i8042_reset,
 	.save = i8042_save,
 	.restore = i8042_restore,
-	.free = i8042_free,
+	.free = device_free,
 };
 
 struct device *i8042_make(const struct power *power)

@@ -154,8 +154,7 @@ static void pm_free(struct device *device)
 
 	if (pm->sci.fd >= 0)
 		close(pm->sci.fd);
-	(void)pthread_mutex_destroy(&device->lock);
-	free(pm);
+	device_free(device);
 }
 
 static const struct device_ops pm_ops = {

@@ -304,8 +304,7 @@ static void serial_free(struct device *device)
 
 	if (serial->options.interrupt.fd >= 0)
 		close(serial->options.interrupt.fd);
-	(void)pthread_mutex_destroy(&device->lock);
-	free(serial);
+	device_free(device);
 }
 
 static const struct device_ops serial_ops = {

@@ -328,37 +328,29 @@ void server_started(struct server *server, struct session *session, uint32_t pid
 		answer(session->context, CONTROL_STARTED, pid, NULL, 0);
 }
 
-/* The session is free from now on; the connection is done. */
-static void forget(struct server_client *client)
+/* The session is free from now on, and the connection is done: this is its last word. */
+static void answer_last(struct session *session, enum control_kind kind, uint32_t number, const char *words)
 {
+	struct server_client *client = session->context;
+
+	session->context = NULL;
+	if (!client)
+		return;
 	client->session = NULL;
+	answer(client, kind, number, words, strlen(words));
 	drop(client);
 }
 
 void server_failed(struct server *server, struct session *session, uint32_t code, const char *words)
 {
-	struct server_client *client = session->context;
-
 	(void)server;
-	session->context = NULL;
-	if (!client)
-		return;
-	client->session = NULL;
-	answer(client, CONTROL_FAILED, code, words, strlen(words));
-	forget(client);
+	answer_last(session, CONTROL_FAILED, code, words);
 }
 
 void server_exited(struct server *server, struct session *session)
 {
-	struct server_client *client = session->context;
-
 	(void)server;
-	session->context = NULL;
-	if (!client)
-		return;
-	client->session = NULL;
-	answer(client, CONTROL_EXITED, session->status, NULL, 0);
-	forget(client);
+	answer_last(session, CONTROL_EXITED, session->status, "");
 }
 
 void server_stats(struct server *server, const char *text, size_t size)
