@@ -3,20 +3,8 @@
  * libFuzzer target for the frames between host and guest.  An input's first byte says whose they are, its second in how
  * large pieces they come.  What is taken for a frame must be one again when it is written.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz.h"
 #include "paradigm/vm/agent.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void take_frames(struct agent_parser *parser, struct str *again, int *ret)
 {

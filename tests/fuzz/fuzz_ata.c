@@ -10,32 +10,21 @@
  * The upper bit of an operation is the channel, the next one the size of words: 2 or 4 bytes.
  */
 #include <fcntl.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/block/block.h"
 #include "paradigm/vm/device/ata.h"
 #include "paradigm/vm/machine/state.h"
 
 enum { DISK = 200 << 10, OPERATIONS_MAX = 4096 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 struct board {
 	struct loop loop;
 	struct device *ata;
 };
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 /* One master in each channel, and a slave in the first. */
 static struct block *drive(struct loop *loop, unsigned index)

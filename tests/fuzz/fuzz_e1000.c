@@ -8,20 +8,15 @@
  *     2 address:4 size:1 bytes   writes memory        5                saves and restores the card
  */
 #include <fcntl.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/device/e1000_private.h"
 #include "paradigm/vm/machine/layout.h"
 #include "paradigm/vm/machine/state.h"
 
 enum { RAM = 256 << 10, SLOT = 2, TURNS = 4 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct board {
 	struct bus bus;
@@ -31,26 +26,6 @@ struct board {
 	struct device *card;
 	int wire;
 };
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
-
-static uint32_t number(struct input *input, size_t size)
-{
-	uint32_t value = 0;
-
-	size = size < (size_t)(input->end - input->at) ? size : (size_t)(input->end - input->at);
-	memcpy(&value, input->at, size);
-	input->at += size;
-	return value;
-}
 
 static void set_level(void *context, unsigned line, bool level)
 {

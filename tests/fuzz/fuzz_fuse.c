@@ -8,28 +8,17 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <signal.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/fs/fuse.h"
 
 enum { FILE_MAX = 1 << 20, REQUEST_HEAD = 5, SYNCFS = 50 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static char top[] = "/tmp/fuzz-fuse.XXXXXX";
 static int outside = -1, share = -1;
-
-static void check(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void empty(int directory)
 {

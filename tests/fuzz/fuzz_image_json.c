@@ -4,23 +4,11 @@
  * error; what is taken keeps its promises, and says the same when it is written
  * and read again.  Names of images and changes to a config come along.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/cleanup.h"
+#include "fuzz.h"
 #include "image/change.h"
 #include "image/reference.h"
 #include "spec/image.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void check_result(int ret, struct error *err)
 {

@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Kernels for virtual machines, of every kind, into a small guest: nothing is read or written outside its memory. */
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/boot/load.h"
 #include "paradigm/vm/machine/layout.h"
 
 enum { MEMORY = 32 << 20 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -9,30 +9,19 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "fuzz.h"
 #include "image/layer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { BLOCK = 512, CHECKSUM = 148, CHECKSUM_SIZE = 8, SIZE_FIELD = 124 };
 
 static const char *base;
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void remove_base(void)
 {

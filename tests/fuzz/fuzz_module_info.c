@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a kernel module says of itself: every value lies within the module. */
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/boot/module.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

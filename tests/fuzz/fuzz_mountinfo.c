@@ -4,21 +4,9 @@
  * /proc/PID/cgroup file, after another a flat-keyed one.  The kernel is trusted, the names of mount points in it are
  * anybody's.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz.h"
 #include "linux/cgroup.h"
 #include "linux/cgroup_private.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void check_host(const struct cgroup_host *host)
 {

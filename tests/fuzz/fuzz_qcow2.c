@@ -6,26 +6,17 @@
  * Whatever the image says: no request hangs, and the header stays what it was, but for the fields that are ours to
  * change.
  */
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/block/block.h"
 #include "paradigm/vm/block/qcow2_create.h"
 #include "paradigm/vm/block/qcow2_format.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { REQUESTS_MAX = 24, REQUEST_BYTES = 4, BUFFER = 128 << 10, BASE = 64 << 10, HEADER_KEPT = QCOW2_L1_OFFSET + 8 };
 
 static uint8_t buffers[REQUESTS_MAX][BUFFER];
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 static int make_file(const uint8_t *bytes, size_t size)
 {

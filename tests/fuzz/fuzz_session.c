@@ -13,12 +13,9 @@
  */
 #include <fcntl.h>
 #include <signal.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/host/session.h"
 
 enum { STARTED_MAX = 8, STATE_PAYLOAD = 1024 };
@@ -26,36 +23,19 @@ enum { STARTED_MAX = 8, STATE_PAYLOAD = 1024 };
 struct fuzz {
 	struct loop loop;
 	struct sessions sessions;
-	const uint8_t *data;
-	size_t size, room;
+	struct input input;
+	size_t room;
 	int output; /* what the processes' output comes out of */
 	unsigned started, overs, exited[AGENT_SESSIONS_MAX];
 };
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
-
-static size_t number(struct fuzz *fuzz, unsigned bytes)
-{
-	size_t value = 0;
-
-	for (unsigned i = 0; i < bytes && fuzz->size > 0; i++, fuzz->data++, fuzz->size--)
-		value |= (size_t)*fuzz->data << (8 * i);
-	return value;
-}
-
 static const uint8_t *bytes(struct fuzz *fuzz, size_t *count)
 {
-	const uint8_t *at = fuzz->data;
+	const uint8_t *at = fuzz->input.at;
+	size_t left = (size_t)(fuzz->input.end - at);
 
-	*count = *count < fuzz->size ? *count : fuzz->size;
-	fuzz->data += *count;
-	fuzz->size -= *count;
+	*count = *count < left ? *count : left;
+	fuzz->input.at += *count;
 	return at;
 }
 
@@ -158,8 +138,8 @@ static void feed(struct fuzz *fuzz, const void *data, size_t count)
 
 static void feed_frame(struct fuzz *fuzz)
 {
-	unsigned kind = (unsigned)number(fuzz, 1), session = (unsigned)number(fuzz, 1);
-	size_t count = number(fuzz, 2);
+	unsigned kind = number(&fuzz->input, 1), session = number(&fuzz->input, 1);
+	size_t count = number(&fuzz->input, 2);
 	const uint8_t *payload = bytes(fuzz, &count);
 	struct str frame = STR_INIT;
 
@@ -170,7 +150,7 @@ static void feed_frame(struct fuzz *fuzz)
 
 static void feed_bytes(struct fuzz *fuzz)
 {
-	size_t count = number(fuzz, 2);
+	size_t count = number(&fuzz->input, 2);
 	const uint8_t *from = bytes(fuzz, &count);
 
 	feed(fuzz, from, count);
@@ -179,7 +159,7 @@ static void feed_bytes(struct fuzz *fuzz)
 static void read_output(struct fuzz *fuzz)
 {
 	char room[256 * 64];
-	size_t count = (number(fuzz, 1) + 1) * 64;
+	size_t count = (number(&fuzz->input, 1) + 1) * 64;
 
 	if (fuzz->output >= 0)
 		(void)!read(fuzz->output, room, count);
@@ -187,7 +167,7 @@ static void read_output(struct fuzz *fuzz)
 
 static void restore(struct fuzz *fuzz)
 {
-	size_t count = number(fuzz, 2) % STATE_PAYLOAD;
+	size_t count = number(&fuzz->input, 2) % STATE_PAYLOAD;
 	const uint8_t *from = bytes(fuzz, &count);
 	struct error err = ERROR_INIT;
 	struct state_writer writer = { .out = STR_INIT };
@@ -225,14 +205,14 @@ static void check_held(const struct sessions *sessions)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz fuzz = { .data = data, .size = size, .room = AGENT_CREDIT, .output = -1 };
+	struct fuzz fuzz = { .input = { data, data + size }, .room = AGENT_CREDIT, .output = -1 };
 
 	/* As in the supervisor, where all signals are blocked. */
 	(void)signal(SIGPIPE, SIG_IGN);
 	check(loop_open(&fuzz.loop, NULL) == 0);
 	open_sessions(&fuzz);
-	while (fuzz.size > 0) {
-		switch (number(&fuzz, 1)) {
+	while (fuzz.input.at < fuzz.input.end) {
+		switch (number(&fuzz.input, 1)) {
 		case 0:
 			feed_frame(&fuzz);
 			break;
@@ -243,7 +223,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			start(&fuzz);
 			break;
 		case 3:
-			fuzz.room += number(&fuzz, 2);
+			fuzz.room += number(&fuzz.input, 2);
 			sessions_room(&fuzz.sessions);
 			break;
 		case 4:

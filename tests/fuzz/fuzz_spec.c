@@ -4,21 +4,9 @@
  * document or an error, and what is taken says the same when it is written
  * and read again.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/json.h"
+#include "fuzz.h"
 #include "spec/runtime.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 /* -EINVAL must come with words. */
 static void check_result(int ret, const struct error *err)

@@ -3,22 +3,10 @@
  * libFuzzer target for what --format takes: an input is a template, after a NUL the JSON that it is run on, which an
  * image or a container may have filled.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/cleanup.h"
 #include "cli/format.h"
 #include "cli/template.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
+#include "fuzz.h"
 
 static bool is_utf8(const char *text)
 {

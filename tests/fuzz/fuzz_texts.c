@@ -3,27 +3,15 @@
  * libFuzzer target for the small languages of flags and files: mounts, mount options, lists of processors, points in
  * time, detach keys, subordinate ids, lines of a log.  An input is given to each of them.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/cleanup.h"
 #include "engine/client.h"
 #include "engine/clock.h"
 #include "engine/log_read.h"
 #include "engine/mounts.h"
+#include "fuzz.h"
 #include "linux/mount.h"
 #include "linux/process.h"
 #include "linux/subid.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void check_result(int ret, struct error *err)
 {

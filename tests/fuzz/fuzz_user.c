@@ -4,26 +4,15 @@
  * another its /etc/group.  The image wrote both files.
  */
 #include <fcntl.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "fuzz.h"
 #include "image/user.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static char root_path[] = "/dev/shm/fuzz-user-XXXXXX";
 static int root = -1;
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void remove_root(void)
 {

@@ -11,19 +11,14 @@
 #include <fcntl.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/virtio/net_private.h"
 
 enum { RAM = 256 << 10, QUEUES = 5, SIZE = 16, PAGE = 4096, TURNS = 6 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct board {
 	struct guest_memory memory;
@@ -32,26 +27,6 @@ struct board {
 	int wires[2];
 	uint16_t offered[QUEUES];
 };
-
-struct input {
-	const uint8_t *at, *end;
-};
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
-
-static uint32_t number(struct input *input, size_t size)
-{
-	uint32_t value = 0;
-
-	size = size < (size_t)(input->end - input->at) ? size : (size_t)(input->end - input->at);
-	memcpy(&value, input->at, size);
-	input->at += size;
-	return value;
-}
 
 static void put(struct board *board, uint32_t offset, uint32_t value)
 {

@@ -6,11 +6,7 @@
  *     indirect tables anywhere.  What comes out of the walker must lie inside of memory.
  * bit 7 set: the rest are accesses to virtio devices: offset:2, size and direction:1, value:8.
  */
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
+#include "fuzz.h"
 #include "paradigm/vm/virtio/balloon.h"
 #include "paradigm/vm/virtio/console.h"
 #include "paradigm/vm/virtio/queue.h"
@@ -19,14 +15,6 @@
 enum { LOW = 16384, HIGH = 4096, DEVICES = 3, ACCESS = 11 };
 
 #define HIGH_BASE UINT64_C(0x100000)
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void check(bool condition)
-{
-	if (!condition)
-		abort();
-}
 
 static void check_buffer(const struct guest_memory *memory, const struct iovec *iov)
 {

@@ -15,22 +15,17 @@
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_ring.h>
 #include <linux/virtio_vsock.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "fuzz.h"
 #include "paradigm/vm/virtio/vsock.h"
 
 enum { RAM = 512 << 10, QUEUES = 3, SIZE = 64, PAGE = 4096, BUFFER = 2048, SOCKETS = 8, GUEST = 3 };
 enum { RX, TX, RX_BUFFERS = 128 << 10, TX_BUFFER = 384 << 10, TX_MAX = 65535 };
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct rig {
 	struct guest_memory memory;
@@ -41,27 +36,7 @@ struct rig {
 	uint32_t host_port; /* of the last request that came */
 };
 
-struct input {
-	const uint8_t *at, *end;
-};
-
 static int listener = -1, directory = -1;
-
-static void check(int condition)
-{
-	if (!condition)
-		abort();
-}
-
-static uint32_t number(struct input *input, size_t size)
-{
-	uint32_t value = 0;
-
-	size = size < (size_t)(input->end - input->at) ? size : (size_t)(input->end - input->at);
-	memcpy(&value, input->at, size);
-	input->at += size;
-	return value;
-}
 
 static void put(struct rig *rig, uint32_t offset, uint32_t value)
 {

@@ -20,14 +20,8 @@
 #include "base/file.h"
 #include "image/image.h"
 #include "image/snapshot.h"
+#include "store.h"
 #include "tarball.h"
-
-struct fixture {
-	char dir[64];
-	struct image_store store;
-	struct image_report report;
-	struct error err;
-};
 
 /* Runs a shell command in the fixture's directory; its words go to a file that a failure shows. */
 static int sh(const struct fixture *f, const char *command)
@@ -62,31 +56,6 @@ static bool have(const char *program)
 
 	(void)snprintf(command, sizeof(command), "command -v %s >/dev/null", program);
 	return system(command) == 0;
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-	char root[128];
-
-	strcpy(f->dir, "/tmp/caisson-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	(void)snprintf(root, sizeof(root), "%s/store", f->dir);
-	assert_int_equal(image_store_open(&f->store, root, &f->err), 0);
-	f->store.durable = false;
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	image_store_close(&f->store);
-	image_report_free(&f->report);
-	assert_int_equal(file_remove_all(AT_FDCWD, f->dir, NULL), 0);
-	free(f);
-	return 0;
 }
 
 static int open_file(const struct fixture *f, const char *name, int flags)
@@ -177,15 +146,13 @@ static int mount_image(struct fixture *f, const char *name)
 	struct image_layers layers;
 	struct image image;
 	char target[128];
-	char root[128];
 	int mount_fd;
 
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return 77;
 	(void)snprintf(target, sizeof(target), "%s/merged", f->dir);
-	(void)snprintf(root, sizeof(root), "%s/store", f->dir);
 	image_store_close(&f->store);
-	if (image_store_open(&f->store, root, &f->err) < 0)
+	if (image_store_open(&f->store, f->root, &f->err) < 0)
 		return 5;
 	if (mkdir(target, 0755) < 0 || image_open(&f->store, name, &image, &f->err) < 0 ||
 	    image_layers_open(&f->store, &image, &layers, &f->err) < 0)

@@ -22,37 +22,8 @@
 #include "image/disk.h"
 #include "image/image.h"
 #include "image/snapshot.h"
+#include "store.h"
 #include "tarball.h"
-
-struct fixture {
-	char dir[64];
-	struct image_store store;
-	struct image_report report;
-	struct error err;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	strcpy(f->dir, "/tmp/caisson-test-XXXXXX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(image_store_open(&f->store, f->dir, &f->err), 0);
-	f->store.durable = false;
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	image_store_close(&f->store);
-	image_report_free(&f->report);
-	assert_int_equal(file_remove_all(AT_FDCWD, f->dir, NULL), 0);
-	free(f);
-	return 0;
-}
 
 static void assert_ok(struct fixture *f, int ret)
 {
@@ -236,7 +207,7 @@ static void test_load_directory(void **state)
 	assert_ok(f, import_text(f, "one", "first", NULL));
 	assert_non_null(mkdtemp(dir));
 	assert_ok(f, image_store_open(&other, dir, &f->err));
-	fd = open(f->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(f->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_ok(f, image_load(&other, fd, &rename, &f->report, &f->err));
 	assert_ok(f, image_open(&other, "renamed:x", &image, &f->err));
 	image_close(&image);
@@ -653,9 +624,9 @@ static int fill_disk(struct fixture *f)
 	int fd, ret;
 
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    mount("tmpfs", f->dir, "tmpfs", 0, "size=1536k") < 0)
+	    mount("tmpfs", f->root, "tmpfs", 0, "size=1536k") < 0)
 		return 77;
-	if (image_store_open(&store, f->dir, &f->err) < 0)
+	if (image_store_open(&store, f->root, &f->err) < 0)
 		return 1;
 	f->store = store;
 	tar_add(&tar, (struct tar_entry){ .name = "big", .data = big, .size = 1 << 20 });
@@ -790,7 +761,7 @@ static void test_not_a_store(void **state)
 {
 	struct fixture *f = *state;
 	struct image_store store;
-	cleanup_free char *path = path_join(f->dir, "instances");
+	cleanup_free char *path = path_join(f->root, "instances");
 
 	assert_int_equal(mkdirat(f->store.fd, "instances", 0700), 0);
 	assert_int_equal(file_replace(AT_FDCWD, path, "x", 1, 0600, NULL) < 0, 1);

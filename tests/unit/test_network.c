@@ -1,31 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* linux/network.h and linux/redirect.h, between network namespaces of the test's own; ip(8) makes the interfaces. */
 #include "child.h"
+#include "wire.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/if_packet.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "linux/network.h"
 #include "linux/redirect.h"
 #include "linux/tun.h"
 
-enum { TEXT_MAX = 8192, FRAME = 80 };
-
-static const char *output_of(const char *command, char text[static TEXT_MAX])
-{
-	FILE *pipe = popen(command, "re"); /* NOLINT(cert-env33-c): a test's own words */
-	size_t length = pipe ? fread(text, 1, TEXT_MAX - 1, pipe) : 0;
-
-	text[length] = '\0';
-	if (pipe)
-		(void)pclose(pipe);
-	return text;
-}
+enum { FRAME = 80 };
 
 static bool make_pair(char *text)
 {
@@ -75,21 +62,6 @@ static int is_read_and_set(void)
 	      strstr(text, "10.6.0.0/16 via 192.0.2.1 dev ve0") && strstr(text, "onlink"));
 	CHECK(strstr(output_of("ip -6 route", text), "default via fd77::1 dev ve0"));
 	return 0;
-}
-
-/* Nothing but frames of the test's own kind is looked at. */
-static int packet_socket(const char *name, struct sockaddr_ll *address)
-{
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(0x88b5));
-
-	*address = (struct sockaddr_ll){ .sll_family = AF_PACKET,
-					 .sll_protocol = htons(0x88b5),
-					 .sll_ifindex = (int)if_nametoindex(name) };
-	if (fd >= 0 && bind(fd, (struct sockaddr *)address, sizeof(*address)) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
 }
 
 static bool frame_comes(int fd, size_t header)

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* linux/tun.h, in a network namespace of the test's own. */
 #include "child.h"
+#include "wire.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/if_tun.h>
-#include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "linux/tun.h"
@@ -29,21 +26,6 @@ static bool host_has_tun(void)
 	cleanup_close int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
 	return fd >= 0;
-}
-
-/* A packet socket on the interface, for frames of the test's own kind. */
-static int packet_socket(const char *name, struct sockaddr_ll *address)
-{
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(0x88b5));
-
-	*address = (struct sockaddr_ll){ .sll_family = AF_PACKET,
-					 .sll_protocol = htons(0x88b5),
-					 .sll_ifindex = (int)if_nametoindex(name) };
-	if (fd >= 0 && bind(fd, (struct sockaddr *)address, sizeof(*address)) < 0) {
-		close(fd);
-		return -1;
-	}
-	return fd;
 }
 
 enum { FRAME = 64 };
