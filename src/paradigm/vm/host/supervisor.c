@@ -2,18 +2,13 @@
 #include "paradigm/vm/host/supervisor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,17 +17,17 @@
 #include "base/json.h"
 #include "base/loop.h"
 #include "linux/tty.h"
-#include "paradigm/shell/sync.h"
 #include "paradigm/vm/host/confine.h"
 #include "paradigm/vm/host/console.h"
 #include "paradigm/vm/host/engine.h"
 #include "paradigm/vm/host/greeting.h"
+#include "paradigm/vm/host/outside.h"
 #include "paradigm/vm/host/server.h"
 #include "paradigm/vm/host/session.h"
 #include "paradigm/vm/host/shares.h"
-#include "paradigm/vm/host/supervisor.h"
+#include "paradigm/vm/host/snapshot.h"
 
-enum { TAIL_SIZE = 600, STATE_MAX = 64 << 20 };
+enum { TAIL_SIZE = 600 };
 
 struct supervisor {
 	struct vm_config config;
@@ -43,19 +38,17 @@ struct supervisor {
 	struct console console;
 	struct greeting greeting;
 	struct server server;
-	struct loop_source signals, timer; /* their fds are owned */
-	int sync;			   /* owned; -1: told */
-	char *oci;			   /* config.json, until the guest has it */
+	struct outside outside;
+	struct loop_source timer; /* its fd is owned */
+	char *oci;		  /* config.json, until the guest has it */
 	size_t oci_size;
 	bool terminal; /* the workload's streams are one, ours */
-	bool raw;      /* ours was made raw */
 	bool started;  /* the workload runs, or ran */
 	bool over;     /* the workload's process has ended */
 	bool flushed;  /* and all that it wrote is where it belongs */
 	bool machine_ended;
 	bool stopped; /* by us, before the workload ended */
 	bool done;
-	struct termios saved; /* of the terminal */
 	int status;
 };
 
@@ -77,27 +70,6 @@ static int status_of(int code)
 	return code == EACCES || code == ENOEXEC || code == EISDIR ? VMM_EXIT_NO_EXEC : VMM_EXIT_FAILED;
 }
 
-static void restore_terminal(struct supervisor *self)
-{
-	/* Standard input is not where it was, but this is the same terminal. */
-	if (self->raw)
-		(void)tty_restore(STDERR_FILENO, &self->saved);
-	self->raw = false;
-}
-
-/* Says err to whom it may concern: the creator while he waits, else the workload's standard error. */
-static void tell(struct supervisor *self, const struct error *err)
-{
-	if (self->sync >= 0) {
-		(void)sync_send_error(self->sync, err);
-		close(self->sync);
-		self->sync = -1;
-		return;
-	}
-	restore_terminal(self);
-	dprintf(STDERR_FILENO, "caisson-vmm: %s\n", err->text);
-}
-
 /* The machine is of no use any more: err says why, and what its kernel said last is added. */
 static void fail(struct supervisor *self, struct error *err)
 {
@@ -109,7 +81,7 @@ static void fail(struct supervisor *self, struct error *err)
 	console_tail(&self->console, TAIL_SIZE, &tail);
 	if (tail.length > 0)
 		(void)error_hint(err, "the last that its kernel said:\n%s", tail.text);
-	tell(self, err);
+	outside_tell_error(&self->outside, err);
 	finish(self, status);
 }
 
@@ -182,21 +154,12 @@ static void engine_ended(void *context, const struct engine_end *end)
 
 /* ---- what the guest's agent tells ---- */
 
-/* Whoever reads the workload's output must see its end.  Standard error stays ours, too, for the last words. */
-static void give_streams_away(struct supervisor *self, int stdio[static 3])
-{
-	for (int i = 0; i < 3; i++)
-		stdio[i] = fcntl(i, F_DUPFD_CLOEXEC, 3);
-	(void)dup2(self->signals.fd, STDIN_FILENO);
-	(void)dup2(self->signals.fd, STDOUT_FILENO);
-}
-
 static void take_config(struct supervisor *self)
 {
 	int stdio[3];
 	struct error err = ERROR_INIT;
 
-	give_streams_away(self, stdio);
+	outside_give_streams(&self->outside, stdio);
 	if (!sessions_start(&self->sessions, AGENT_CONFIG, self->oci, self->oci_size, stdio, NULL, &err))
 		fail(self, &err);
 	free(self->oci);
@@ -246,9 +209,7 @@ static void workload_runs(struct supervisor *self)
 	self->started = true;
 	disarm(self);
 	tell_size(self);
-	if (self->sync >= 0)
-		close(self->sync);
-	self->sync = -1;
+	outside_tell_started(&self->outside);
 }
 
 static void agent_started(void *context, struct session *session, uint32_t pid)
@@ -271,7 +232,7 @@ static void agent_failed(void *context, struct session *session, uint32_t code, 
 		return;
 	}
 	(void)error_set(&err, code > 0 && code < 4096 ? (int)code : EPROTO, "%s", words);
-	tell(self, &err);
+	outside_tell_error(&self->outside, &err);
 	finish(self, status_of(err.code));
 }
 
@@ -359,47 +320,11 @@ static void control_counters(void *context, struct str *out)
 	str_printf(out, "%s%s}", more.length ? "," : "", str_text(&more));
 }
 
-/* A disk of the host's goes on changing: a machine that begins here later would write an old cache over it. */
-static int disks_may_save(const struct vm_config *config, struct error *err)
-{
-	for (size_t i = 1; i < config->disks_count; i++)
-		if (!config->disks[i].read_only)
-			return error_set(err, EOPNOTSUPP,
-					 "the machine writes to a disk of the host's (--disk), which a snapshot cannot "
-					 "keep; run it without, or with the disk read-only");
-	return 0;
-}
-
-/* The machine's state, and behind it that of the conversation with its agent. */
 static int control_snapshot(void *context, int state, int memory, struct error *err)
 {
 	struct supervisor *self = context;
-	struct state_writer writer = { .out = STR_INIT };
-	int ret;
 
-	if (!self->engine->ops->snapshot)
-		return error_set(err, EOPNOTSUPP, "machines that %s runs cannot be saved", self->engine->ops->name);
-	ret = disks_may_save(&self->config, err);
-	if (ret == 0)
-		ret = sessions_may_save(&self->sessions, err);
-	if (ret == 0)
-		ret = self->engine->ops->snapshot(self->engine, state, memory, err);
-	if (ret < 0)
-		return ret;
-	/* The guest's last words before it stood still may have been the end of its process. */
-	ret = self->done || self->over ? error_set(err, EBUSY, "the instance's process has just ended")
-				       : sessions_may_save(&self->sessions, err);
-	if (ret < 0) {
-		self->engine->ops->resume(self->engine);
-		return ret;
-	}
-	sessions_save(&self->sessions, &writer);
-	ret = str_failed(&writer.out) ? -ENOMEM : file_write_all(state, writer.out.text, writer.out.length);
-	str_free(&writer.out);
-	if (ret == 0)
-		return 0;
-	self->engine->ops->resume(self->engine);
-	return error_errno(err, -ret, "cannot write the state of the agent's channel");
+	return snapshot_write(self->engine, &self->sessions, &self->config, state, memory, err);
 }
 
 static void control_resume(void *context)
@@ -426,8 +351,9 @@ static void control_stop(void *context)
 
 /* ---- signals and time ---- */
 
-static void take_signal(struct supervisor *self, const struct signalfd_siginfo *info)
+static void take_signal(void *context, const struct signalfd_siginfo *info)
 {
+	struct supervisor *self = context;
 	struct session *workload = sessions_workload(&self->sessions);
 	uint32_t number = info->ssi_signo;
 	struct error err = ERROR_INIT;
@@ -444,16 +370,6 @@ static void take_signal(struct supervisor *self, const struct signalfd_siginfo *
 		finish(self, 128 + (int)number);
 }
 
-static void signals_ready(struct loop_source *source, uint32_t events)
-{
-	struct supervisor *self = source->context;
-	struct signalfd_siginfo info;
-
-	(void)events;
-	while (read(source->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		take_signal(self, &info);
-}
-
 static void timer_ready(struct loop_source *source, uint32_t events)
 {
 	struct supervisor *self = source->context;
@@ -464,22 +380,6 @@ static void timer_ready(struct loop_source *source, uint32_t events)
 	(void)error_set(&err, ETIMEDOUT, "the virtual machine's guest has not answered within %u seconds",
 			self->config.boot_seconds);
 	fail(self, &err);
-}
-
-static int open_signals(struct supervisor *self, struct error *err)
-{
-	sigset_t all;
-
-	(void)sigfillset(&all);
-	/* A fault of our own is no message to the workload. */
-	for (size_t i = 0; i < 6; i++)
-		(void)sigdelset(&all, (int[]){ SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS }[i]);
-	if (sigprocmask(SIG_SETMASK, &all, NULL) < 0)
-		return error_errno(err, errno, "sigprocmask");
-	self->signals.fd = signalfd(-1, &all, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (self->signals.fd < 0)
-		return error_errno(err, errno, "signalfd");
-	return loop_add(&self->loop, &self->signals, EPOLLIN, err);
 }
 
 static int open_timer(struct supervisor *self, struct error *err)
@@ -512,43 +412,16 @@ static int read_oci(struct supervisor *self, struct error *err)
 	return ret < 0 ? error_wrap(err, "config.json") : 0;
 }
 
-/* The guest learns what time it is, and gets randomness that no other machine of this snapshot has. */
-static int say_restored(struct supervisor *self, struct error *err)
-{
-	struct {
-		uint64_t clock;
-		uint8_t entropy[256];
-	} restored;
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	restored.clock = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-	if (getrandom(restored.entropy, sizeof(restored.entropy), 0) != (ssize_t)sizeof(restored.entropy))
-		return error_errno(err, errno, "getrandom");
-	sessions_put(&self->sessions, AGENT_RESTORED, &restored, sizeof(restored));
-	return 0;
-}
-
 static int restore_agent(struct supervisor *self, struct error *err)
 {
-	cleanup_free char *bytes = NULL;
-	struct state_reader reader;
-	int stdio[3], ret;
-	size_t size;
+	int stdio[3];
 
 	if (self->config.snapshot < 0)
 		return 0;
-	ret = lseek(self->config.snapshot, 0, SEEK_SET) < 0 ? -errno : 0;
-	if (ret == 0)
-		ret = file_read_fd(self->config.snapshot, STATE_MAX, &bytes, &size, NULL);
-	if (ret < 0)
-		return error_errno(err, -ret, "cannot read the snapshot");
 	free(self->oci);
 	self->oci = NULL;
-	give_streams_away(self, stdio);
-	state_reader_init(&reader, bytes, size);
-	ret = sessions_restore(&self->sessions, &reader, stdio, err);
-	return ret == 0 ? say_restored(self, err) : ret;
+	outside_give_streams(&self->outside, stdio);
+	return snapshot_continue(&self->sessions, self->config.snapshot, stdio, err);
 }
 
 static int open_engine(struct supervisor *self, struct error *err)
@@ -598,11 +471,11 @@ static int open_all(struct supervisor *self, struct error *err)
 	if (ret < 0)
 		return ret;
 	sessions_open(&self->sessions, &self->loop, &agent);
-	ret = open_signals(self, err);
+	ret = outside_watch_signals(&self->outside, &self->loop, take_signal, self, err);
 	if (ret == 0)
 		ret = read_oci(self, err);
 	if (ret == 0 && self->terminal)
-		self->raw = tty_make_raw(STDIN_FILENO, &self->saved, NULL) == 0;
+		outside_make_raw(&self->outside);
 	if (ret == 0)
 		ret = server_open(&self->server, &self->loop, self->config.control, &self->sessions, &control, err);
 	if (ret == 0)
@@ -627,11 +500,7 @@ static void close_all(struct supervisor *self)
 	shares_stop(&self->shares);
 	sessions_close(&self->sessions);
 	disarm(self);
-	restore_terminal(self);
-	if (self->signals.fd >= 0)
-		close(self->signals.fd);
-	if (self->sync >= 0)
-		close(self->sync);
+	outside_close(&self->outside);
 	loop_close(&self->loop);
 	free(self->oci);
 }
@@ -645,9 +514,8 @@ int supervisor_run(const struct vm_config *config)
 	if (!self)
 		return VMM_EXIT_FAILED;
 	self->config = *config;
-	self->sync = config->sync;
 	self->loop.epoll = self->loop.wake = -1;
-	self->signals = (struct loop_source){ .fd = -1, .ready = signals_ready, .context = self };
+	outside_open(&self->outside, config->sync);
 	self->timer = (struct loop_source){ .fd = -1, .ready = timer_ready, .context = self };
 	console_open(&self->console, config->console);
 	greeting_open(&self->greeting, &self->config);
