@@ -113,11 +113,20 @@ static int take_ask_stats(struct agent *agent, const struct agent_frame *frame, 
 	return 0;
 }
 
+static void load_late(struct agent *agent)
+{
+	agent->late_at = 0;
+	if (!agent->sealed)
+		(void)boot_load_modules(&agent->boot, "late", NULL, NULL, NULL);
+}
+
 static int take_ping(struct agent *agent, const struct agent_frame *frame, struct error *err)
 {
 	(void)err;
 	if (frame->kind == AGENT_RESTORED)
 		restored(frame);
+	else if (agent->late_at)
+		load_late(agent);
 	agent_put(&agent->channel.out, AGENT_READY, frame->session, NULL, 0);
 	return 0;
 }
@@ -257,11 +266,8 @@ static void time_passed(struct agent *agent)
 		boot_debug(&agent->boot, "nobody switches us off");
 		boot_power_off();
 	}
-	if (agent->late_at && now >= agent->late_at) {
-		agent->late_at = 0;
-		if (!agent->sealed)
-			(void)boot_load_modules(&agent->boot, "late", NULL, NULL, NULL);
-	}
+	if (agent->late_at && now >= agent->late_at)
+		load_late(agent);
 	for (size_t i = 0; i < AGENT_SESSIONS_MAX; i++) {
 		if (agent->sessions[i].pid && session_timeout(&agent->sessions[i]) == 0)
 			session_go_on(&agent->sessions[i]);

@@ -86,9 +86,9 @@ static void on_text(void *context, const char *text, size_t size)
 	server_stats(&((struct vmm *)context)->server, text, size);
 }
 
-static void on_nothing(void *context)
+static void on_ready(void *context)
 {
-	(void)context;
+	server_ready(&((struct vmm *)context)->server);
 }
 
 /* The guest's ear. */
@@ -160,7 +160,7 @@ static int setup(void **state)
 		.over = on_over,
 		.log = on_text,
 		.stats = on_text,
-		.ready = on_nothing,
+		.ready = on_ready,
 		.send = on_send,
 		.drained = NULL,
 		.context = vmm,
@@ -658,6 +658,35 @@ static void test_control_requests(void **state)
 	close(client);
 }
 
+/* The guest is asked to do what it has put off, and everybody who asked for it hears when that is done. */
+static void test_control_settle(void **state)
+{
+	struct vmm *vmm = *state;
+	int listener = open_server(vmm), client = dial(vmm, listener), other, ours[3];
+	char byte;
+
+	/* Before its process runs, READY would mean something else. */
+	request(vmm, client, (struct control_message){ .kind = CONTROL_SETTLE }, "", NULL, 0);
+	expect_reply(client, CONTROL_FAILED, EAGAIN, "does not run");
+	close(client);
+	begin(vmm, ours);
+	client = dial(vmm, listener);
+	other = dial(vmm, listener);
+	request(vmm, client, (struct control_message){ .kind = CONTROL_SETTLE }, "", NULL, 0);
+	assert_string_equal(str_text(&vmm->heard), "66.0 73.0 ");
+	assert_int_equal(recv(client, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(say(vmm, AGENT_READY, 0, "", 0), 0);
+	expect_reply(client, CONTROL_DONE, 0, "");
+	/* One that nobody asked for is nobody's. */
+	assert_int_equal(say(vmm, AGENT_READY, 0, "", 0), 0);
+	assert_int_equal(recv(client, &byte, 1, MSG_DONTWAIT), -1);
+	assert_int_equal(recv(other, &byte, 1, MSG_DONTWAIT), -1);
+	close(client);
+	close(other);
+	for (int i = 0; i < 3; i++)
+		close(ours[i]);
+}
+
 static size_t open_fds(void)
 {
 	size_t count = 0;
@@ -753,6 +782,7 @@ int main(void)
 		cmocka_unit_test(test_console),
 		TEST(test_control_exec),
 		TEST(test_control_requests),
+		TEST(test_control_settle),
 		TEST(test_control_hostile),
 		TEST(test_control_crowd),
 	};

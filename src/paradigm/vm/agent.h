@@ -72,7 +72,7 @@ enum agent_kind {
 	AGENT_SIGNAL, /* u32 number */
 	AGENT_RESIZE, /* u32 rows, u32 columns */
 	AGENT_ASK_STATS,
-	AGENT_PING,
+	AGENT_PING,	/* what was put off is to be done before the answer */
 	AGENT_RESTORED, /* u64 wall clock in ns, bytes: fresh entropy; the machine goes on from a snapshot */
 	AGENT_NETWORK,	/* JSON of linux/network.h: how the network cards are to be set up; before CONFIG */
 	/* from both */

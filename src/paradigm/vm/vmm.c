@@ -196,10 +196,24 @@ int vmm_update(int dir_fd, struct oci_spec *spec, struct oci_resources *wanted, 
 	return ret;
 }
 
+/* What a young guest has put off, every instance that begins there would do again, each for itself. */
+static void settle(int dir_fd)
+{
+	struct error dropped = ERROR_INIT;
+	int socket = ask(dir_fd, &(struct control_message){ .kind = CONTROL_SETTLE }, NULL, 0, NULL, &dropped);
+
+	/* A guest that does not answer can be saved all the same. */
+	if (socket >= 0)
+		close(socket);
+}
+
 int vmm_snapshot(const char *dir, int dir_fd, int state, int memory, int *hold, struct error *err)
 {
 	const int fds[] = { state, memory };
-	int socket = ask(dir_fd, &(struct control_message){ .kind = CONTROL_SNAPSHOT }, fds, 2, NULL, err);
+	int socket;
+
+	settle(dir_fd);
+	socket = ask(dir_fd, &(struct control_message){ .kind = CONTROL_SNAPSHOT }, fds, 2, NULL, err);
 
 	(void)dir;
 	if (socket < 0)

@@ -21,6 +21,7 @@
  *                copied meanwhile)
  *     BALLOON    number: MiB to take away; answer DONE or FAILED
  *     STOP       the machine is switched off; answer DONE, then the connection ends
+ *     SETTLE     the guest's agent does now what it has put off; answer DONE
  *
  * What is no request, or one that is not due, is answered by FAILED and the end
  * of the connection.
@@ -39,6 +40,7 @@ enum control_kind {
 	CONTROL_SNAPSHOT,
 	CONTROL_BALLOON,
 	CONTROL_STOP,
+	CONTROL_SETTLE,
 	/* answers */
 	CONTROL_STARTED = 64, /* number: pid in the guest */
 	CONTROL_EXITED,	      /* number: status */

@@ -38,7 +38,7 @@ static void drop(struct server_client *client)
 	if (client->session)
 		client->session->context = NULL;
 	client->session = NULL;
-	client->asked_stats = false;
+	client->asked_stats = client->asked_ready = false;
 	if (client->holds)
 		server->owner.resume(server->owner.context);
 	client->holds = false;
@@ -133,6 +133,18 @@ static int do_stats(struct request *request, struct error *err)
 	return 0;
 }
 
+static int do_settle(struct request *request, struct error *err)
+{
+	struct sessions *sessions = request->client->server->sessions;
+	const struct session *workload = sessions_workload(sessions);
+
+	if (!workload || workload->state != SESSION_RUNS)
+		return error_set(err, EAGAIN, "the virtual machine's own process does not run");
+	request->client->asked_ready = true;
+	sessions_put(sessions, AGENT_PING, NULL, 0);
+	return 0;
+}
+
 static int do_snapshot(struct request *request, struct error *err)
 {
 	struct server *server = request->client->server;
@@ -180,6 +192,7 @@ static const struct {
 	{ CONTROL_RESIZE, false, 0, do_resize },   { CONTROL_COUNTERS, false, 0, do_counters },
 	{ CONTROL_STATS, false, 0, do_stats },	   { CONTROL_SNAPSHOT, false, 2, do_snapshot },
 	{ CONTROL_BALLOON, false, 0, do_balloon }, { CONTROL_STOP, false, 0, do_stop },
+	{ CONTROL_SETTLE, false, 0, do_settle },
 };
 
 /* A text that came as a file. */
@@ -362,5 +375,17 @@ void server_stats(struct server *server, const char *text, size_t size)
 			continue;
 		client->asked_stats = false;
 		answer(client, CONTROL_DONE, 0, text, size <= CONTROL_INLINE_MAX ? size : CONTROL_INLINE_MAX);
+	}
+}
+
+void server_ready(struct server *server)
+{
+	for (size_t i = 0; i < CONTROL_CLIENTS_MAX; i++) {
+		struct server_client *client = &server->clients[i];
+
+		if (client->source.fd < 0 || !client->asked_ready)
+			continue;
+		client->asked_ready = false;
+		answer(client, CONTROL_DONE, 0, NULL, 0);
 	}
 }

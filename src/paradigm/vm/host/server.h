@@ -24,7 +24,7 @@ struct server_client {
 	struct server *server;
 	struct loop_source source; /* its fd is owned; -1: free */
 	struct session *session;   /* that it began, while that lives */
-	bool asked_stats;
+	bool asked_stats, asked_ready;
 	bool holds; /* the machine stands still until it hangs up */
 };
 
@@ -62,5 +62,7 @@ void server_failed(struct server *server, struct session *session, uint32_t code
 void server_exited(struct server *server, struct session *session);
 /* The guest's answer to ASK_STATS. */
 void server_stats(struct server *server, const char *text, size_t size);
+/* The guest's answer to PING. */
+void server_ready(struct server *server);
 
 #endif

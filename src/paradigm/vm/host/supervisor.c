@@ -279,11 +279,12 @@ static void agent_stats(void *context, const char *text, size_t size)
 	server_stats(&self->server, text, size);
 }
 
-/* The answer to AGENT_RESTORED. */
+/* The answer to AGENT_RESTORED, and to AGENT_PING. */
 static void agent_ready(void *context)
 {
 	struct supervisor *self = context;
 
+	server_ready(&self->server);
 	if (!self->started)
 		workload_runs(self);
 }
