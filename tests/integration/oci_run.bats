@@ -54,7 +54,7 @@ teardown() { oci_teardown; }
 
 @test "run in the foreground passes signals on to the process" {
 	args sh -c 'trap "exit 9" TERM; echo ready; while :; do sleep 0.1; done'
-	"$RUNTIME" --root "$STATE" run "$ID" >"$BUNDLE/output" 2>&1 <"$WORK/nothing" &
+	"$RUNTIME" --root "$STATE" run "$ID" >"$BUNDLE/output" 2>&1 <"$WORK/nothing" 3>&- &
 	local runner=$! code=0
 	eventually grep -q ready "$BUNDLE/output"
 	kill -TERM "$runner"
