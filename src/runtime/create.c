@@ -181,6 +181,8 @@ static int complete(struct creation *creation, struct error *err)
 	container->owner = geteuid();
 	if (!container->rootfs || !container->created || add_own_mapping(&container->spec) < 0)
 		return error_errno(err, ENOMEM, "cannot create container");
+	if (creation->options->console_size.set)
+		container->spec.process.console_size = creation->options->console_size;
 	ret = check_console(&container->spec.process, creation->options, err);
 	if (ret == 0)
 		ret = container_choose_paradigm(creation->runtime, container, err);

@@ -122,6 +122,8 @@ struct runtime_create_options {
 	bool plain_lines;	    /* with it: the terminal does not turn "\n" into "\r\n" */
 	const char *pid_file;	    /* gets process 1's pid, or NULL */
 	int preserve_fds;	    /* descriptors 3 .. 2+N stay open in the container (LISTEN_FDS adds its own) */
+	/* What its terminal has from the first moment on; not set: what the configuration says. */
+	struct oci_console_size console_size;
 	bool no_pivot, no_new_keyring;
 	int stdio[3];	   /* become the container's 0, 1, 2; -1: inherit */
 	bool notify;	   /* give it a NOTIFY_SOCKET */

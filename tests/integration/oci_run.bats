@@ -79,6 +79,17 @@ teardown() { oci_teardown; }
 	[[ $output == *"got some keys"* ]]
 }
 
+@test "a terminal has the caller's size before the program can ask, however late its other end is attended to" {
+	command -v strace >"$BUNDLE/strace" || skip "needs strace"
+	config '.process.terminal=true'
+	args stty size
+	# Whoever would set it after the start is late by a second: it makes its signalfd first.
+	SHELL=/bin/sh run -0 script -qec "stty rows 33 cols 99
+		strace -o trace -e trace=signalfd4 -e inject=signalfd4:delay_enter=1000000 \"$RUNTIME\" --root \"$STATE\" run $ID" \
+		"$BUNDLE/typescript" <"$WORK/nothing"
+	[[ $output == *"33 99"* ]]
+}
+
 @test "a terminal whose other end nobody would get is refused" {
 	config '.process.terminal=true'
 	run -1 oci run --detach "$ID"

@@ -105,6 +105,14 @@ struct relay {
 	struct termios saved;
 };
 
+void attend_console_size(struct oci_console_size *size)
+{
+	unsigned int rows, columns;
+
+	if (isatty(STDIN_FILENO) && tty_get_size(STDIN_FILENO, &rows, &columns) == 0)
+		*size = (struct oci_console_size){ .set = true, .height = rows, .width = columns };
+}
+
 static void copy_size(const struct relay *relay)
 {
 	unsigned int rows, columns;

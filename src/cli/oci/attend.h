@@ -15,12 +15,17 @@
 #include <sys/types.h>
 
 #include "base/error.h"
+#include "spec/runtime.h"
 
 /*
  * To be called before the process is made: from now on signals wait for attend_wait(), and none is lost in between.
  * subreaper: orphans of the process become our children.
  */
 int attend_begin(bool subreaper, struct error *err);
+
+/* The size of the terminal on standard input, if it is one.  The process's own must have it before the process runs,
+ * which may ask at once; later changes are attend_wait()'s part. */
+void attend_console_size(struct oci_console_size *size);
 
 /* Called whenever there is something to read from fd, which it reads. */
 typedef void attend_ready_fn(int fd);

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "cli/oci/attend.h"
 #include "cli/oci/launch.h"
 #include "cli/oci/notify.h"
 #include "cli/oci/oci.h"
@@ -26,6 +27,8 @@ int launch_options(const struct launch *launch, bool detach, struct runtime_crea
 				  : NULL;
 	options->console_socket = launch->console_socket && *launch->console_socket ? launch->console_socket : NULL;
 	options->keep_console = options->plain_lines = !detach;
+	if (!detach)
+		attend_console_size(&options->console_size);
 	options->pid_file = launch->pid_file && *launch->pid_file ? launch->pid_file : NULL;
 	options->preserve_fds = (int)launch->preserve_fds;
 	options->no_pivot = launch->no_pivot;

@@ -241,6 +241,8 @@ static int execute(struct oci *oci, const struct flags *flags, const char *id, i
 		ret = attend_begin(false, err);
 	if (ret < 0)
 		return ret;
+	if (!flags->detach)
+		attend_console_size(&process.console_size);
 	options.process = &process;
 	options.console_socket = flags->console_socket;
 	options.keep_console = options.plain_lines = !flags->detach;
