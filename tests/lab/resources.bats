@@ -135,9 +135,9 @@ $DISK 300"
 		| .process.args = ["sh", "-c", "while [ ! -e /tmp/go ]; do sleep 0.1; done; dd if=/dev/zero of=/tmp/x bs=64M count=1; sleep 1000"]'
 	rm -f "$ROOTFS/tmp/go"
 	started
-	caisson-oci events --interval 1h "$ID" >"$BATS_TEST_TMPDIR/events" 3>&- &
+	caisson-oci events --interval 200ms "$ID" >"$BATS_TEST_TMPDIR/events" 3>&- &
 	events=$!
-	sleep 1
+	eventually grep -q '"type":"stats"' "$BATS_TEST_TMPDIR/events"
 	: >"$ROOTFS/tmp/go"
 	eventually grep -q '"type":"oom"' "$BATS_TEST_TMPDIR/events"
 	kill "$events"
@@ -233,8 +233,12 @@ $DISK 300"
 	grep -q "^$DISK rbps=1048576 " "$dir/io.max"
 	filled() { [ "$(sed -n 's/^shmem //p' "$dir/memory.stat")" -ge 8388608 ]; }
 	eventually filled
-	run -0 caisson --root "$root" stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' box
-	[[ $output =~ ^box\ (8|9|1[0-9])\.?[0-9]*MiB\ /\ 64MiB\ 1$ ]]
+	# What has filled it may be on its way out.
+	told() {
+		[[ $(caisson --root "$root" stats --no-stream --format '{{.Name}} {{.MemUsage}} {{.PIDs}}' box) =~ \
+			^box\ (8|9|1[0-9])\.?[0-9]*MiB\ /\ 64MiB\ 1$ ]]
+	}
+	eventually told
 	caisson --root "$root" pause box
 	grep -qx "frozen 1" "$dir/cgroup.events"
 	caisson --root "$root" rm -f box

@@ -42,7 +42,7 @@ is_in_state() { # NAME STATE
 	[ "$(stat -c %U "$STORE" "$RUN")" = $'lab\nlab' ]
 	run -0 caisson images
 	[[ $output == *busybox* ]]
-	[ ! -e /var/lib/caisson ]
+	[ -z "$(find /var/lib/caisson /run/caisson -user lab 2>"$BATS_TEST_TMPDIR/find")" ]
 }
 
 @test "rootless engine: run, as root inside and with the user's subordinate ids" {
@@ -72,11 +72,11 @@ is_in_state() { # NAME STATE
 	run -0 caisson run -d --name web --network none busybox sh -c 'echo begun; sleep 1000'
 	run -0 caisson ps
 	[[ $output == *web* ]]
-	run -0 caisson exec web sh -c 'id -u; cat /proc/1/comm'
-	[ "$output" = $'0\nsleep' ]
+	sleeps() { [ "$(caisson exec web sh -c 'id -u; cat /proc/1/comm')" = $'0\nsleep' ]; }
+	eventually sleeps # the shell becomes it
 	[ "$(readlink "/proc/$(holder)/ns/user")" = "$(readlink "/proc/$(caisson inspect -f '{{.State.Pid}}' web)/ns/user")" ]
-	run -0 caisson logs web
-	[ "$output" = begun ]
+	said() { [ "$(caisson logs web)" = begun ]; }
+	eventually said
 	run -0 caisson top web
 	[[ $output == *"sleep 1000"* ]]
 	run -0 caisson stop -t 1 web

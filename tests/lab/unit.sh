@@ -13,7 +13,7 @@ for program in "$CAISSON_BUILD"/tests/unit/test_*; do
 	[ -f "$program" ] && [ -x "$program" ] || continue
 	name=${program##*/test_}
 	[[ $name =~ ^($cgroups)$ || ($LAB_CGROUP = v2 && $name =~ ^($kernel|$machines)$) ]] || continue
-	output=$(CMOCKA_MESSAGE_OUTPUT=TAP timeout 200 "$program" 2>&1)
+	output=$(CMOCKA_MESSAGE_OUTPUT=TAP timeout 600 "$program" 2>&1)
 	status=$?
 	before=$n
 	bad=0

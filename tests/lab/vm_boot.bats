@@ -7,7 +7,7 @@
 load machine
 
 # Time there is an emulator's in an emulator's.
-export BATS_TEST_TIMEOUT=240
+export BATS_TEST_TIMEOUT=900
 
 setup_file() {
 	export INITRD=$BATS_FILE_TMPDIR/initrd VMLINUX=$BATS_FILE_TMPDIR/vmlinux
@@ -43,7 +43,7 @@ unpack_vmlinux() {
 }
 
 boot() { # ARG...
-	run -"${STATUS:-0}" caisson vm boot --engine kvm --memory 192m --timeout 120 "$@" <"$EMPTY"
+	run -"${STATUS:-0}" caisson vm boot --engine kvm --memory 192m --timeout 600 "$@" <"$EMPTY"
 }
 
 linux() { # WORDS ARG...
@@ -115,7 +115,7 @@ linux() { # WORDS ARG...
 		for ((i = 0; i < 300; i++)); do echo "n=\$((n + $i))"; done
 		# shellcheck disable=SC2016 # the guest's shell is meant
 		echo 'echo "it is $n"; exit'
-	} | caisson vm boot --engine kvm --memory 192m --timeout 120 --kernel "$KERNEL" --initrd "$INITRD" \
+	} | caisson vm boot --engine kvm --memory 192m --timeout 600 --kernel "$KERNEL" --initrd "$INITRD" \
 		--cmdline "$MACHINE_WORDS test=shell" >"$out"
 	grep "it is 44850" "$out"
 }
@@ -138,12 +138,14 @@ linux() { # WORDS ARG...
 	[[ $output == *"took too long"* ]]
 	# The program itself, to whom the signal goes.
 	"$CAISSON_BUILD/bin/caisson" vm boot --engine kvm --kernel "$BATS_TEST_TMPDIR/kernel" --vcpus 2 <"$EMPTY" 3>&- &
-	sleep 2
-	[ "$(cat /proc/$!/comm)" = caisson-vmm ]
-	grep -qx vcpu1 /proc/$!/task/*/comm
-	kill -TERM $!
-	run -143 wait $!
-	[ ! -e /proc/$! ]
+	local vmm=$! code=0 i
+	for ((i = 0; i < 600; i++)); do ! grep -qsx vcpu1 /proc/$vmm/task/*/comm || break; sleep 0.1; done
+	grep -qx vcpu1 /proc/$vmm/task/*/comm
+	[ "$(cat /proc/$vmm/comm)" = caisson-vmm ]
+	kill -TERM $vmm
+	wait $vmm || code=$?
+	[ "$code" = 143 ]
+	[ ! -e /proc/$vmm ]
 }
 
 @test "vm boot: damaged kernels are refused" {

@@ -104,10 +104,10 @@ teardown_file()
 	local before
 	caisson pause web
 	[ "$(caisson inspect -f '{{.State.Status}}' web)" = paused ]
-	before=$(lines_of web)
 	[ "$(caisson stats --no-stream --format '{{.CPUPerc}}' web)" = 0.00% ]
-	sleep 1
-	[ "$(lines_of web)" = "$before" ]
+	# What it has said before may still be on its way.
+	stands_still() { before=$(lines_of web) && sleep 1 && [ "$(lines_of web)" = "$before" ]; }
+	eventually stands_still
 	run ! caisson exec web true
 	caisson unpause web
 	goes_on() { [ "$(lines_of web)" -gt $((before + 2)) ]; }

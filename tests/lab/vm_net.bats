@@ -29,7 +29,7 @@ guest_init() {
 		/bin/busybox --install -s /bin
 		mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 		for module in /modules/*; do insmod $module; done
-		i=0; while [ ! -e /sys/class/net/eth0 ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done
+		i=0; while [ ! -e /sys/class/net/eth0 ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
 		ip addr add 10.77.0.2/24 dev eth0; ip link set eth0 up
 		echo "mac $(cat /sys/class/net/eth0/address)"
 		echo "queues $(ls /sys/class/net/eth0/queues | xargs)"
@@ -38,7 +38,7 @@ guest_init() {
 		echo "fetched $(wget -q -O - http://10.77.0.1:8080/big | sha256sum)"
 		mkdir /www; head -c 500000 /dev/urandom >/www/own; echo "own $(sha256sum </www/own)"
 		httpd -p 80 -h /www
-		i=0; until wget -q -O /dev/null http://10.77.0.1:8080/done 2>/dev/null || [ $i = 300 ]; do sleep 0.2; i=$((i+1)); done
+		i=0; until wget -q -O /dev/null http://10.77.0.1:8080/done 2>/dev/null || [ $i = 1500 ]; do sleep 0.2; i=$((i+1)); done
 		echo "errors $(cat /sys/class/net/eth0/statistics/rx_errors /sys/class/net/eth0/statistics/tx_errors | xargs)"
 		dmesg | grep -E "Detected Tx Unit Hang|NETDEV WATCHDOG"
 		echo over
@@ -55,10 +55,10 @@ beside_guest() {
 	ip link set tap0 up && ip addr add 10.77.0.1/24 dev tap0 || return 1
 	busybox httpd -f -p 10.77.0.1:8080 -h "$WWW" >"$BATS_TEST_TMPDIR/httpd" 2>&1 3>&- &
 	server=$!
-	timeout 200 caisson vm boot --engine kvm --timeout 180 -m 256m "$@" \
+	timeout 620 caisson vm boot --engine kvm --timeout 600 -m 256m "$@" \
 		--cmdline "$MACHINE_WORDS" <"$EMPTY" >"$BATS_TEST_TMPDIR/guest" 2>&1 3>&- &
 	machine=$!
-	for ((i = 0; i < 300; i++)); do
+	for ((i = 0; i < 1500; i++)); do
 		timeout 5 busybox wget -q -O "$BATS_TEST_TMPDIR/own" http://10.77.0.2/own 2>"$BATS_TEST_TMPDIR/wget" && break
 		kill -0 "$machine" 2>"$BATS_TEST_TMPDIR/kill" || break
 		sleep 0.2

@@ -31,7 +31,7 @@ guest_init() {
 		/bin/busybox --install -s /bin
 		mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
 		for module in /modules/*; do insmod $module; done
-		i=0; while [ ! -b /dev/nvme0n1 ] && [ $i -lt 200 ]; do sleep 0.1; i=$((i+1)); done
+		i=0; while [ ! -b /dev/nvme0n1 ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done
 		echo "device $(cat /sys/bus/pci/devices/*/class | xargs)"
 		echo "read $(head -c 1048576 /dev/nvme0n1 | sha256sum)"
 		head -c 1048576 /dev/urandom >/written
@@ -52,7 +52,7 @@ bind() { # DRIVER
 }
 
 boot() { # OPTIONS: of caisson vm boot
-	timeout 120 caisson vm boot --engine kvm --timeout 100 -m 256m --kernel "$KERNEL" --initrd "$INITRD" \
+	timeout 300 caisson vm boot --engine kvm --timeout 280 -m 256m --kernel "$KERNEL" --initrd "$INITRD" \
 		--cmdline "$MACHINE_WORDS" "$@" <"$EMPTY" 2>&1 | tr -d '\r'
 }
 

@@ -136,7 +136,7 @@ teardown_file()
 
 @test "stream sockets from the host to the guest" {
 	local listener
-	caisson exec box /share/vsock listen 1234 >/scratch/listening &
+	caisson exec box /share/vsock listen 1234 >/scratch/listening 3>&- &
 	listener=$!
 	eventually grep -q listening /scratch/listening
 	run -0 python3 /scratch/talk.py "$SOCKETS" connect 1234 100000
@@ -149,7 +149,7 @@ teardown_file()
 @test "stream sockets from the guest to the host" {
 	local listener
 	run ! caisson exec box /share/vsock connect 80 x
-	python3 /scratch/talk.py "$SOCKETS" listen 80 >/scratch/listening &
+	python3 /scratch/talk.py "$SOCKETS" listen 80 >/scratch/listening 3>&- &
 	listener=$!
 	eventually grep -q listening /scratch/listening
 	run -0 caisson exec box /share/vsock connect 80 "the guest"
