@@ -54,6 +54,25 @@ static void set_up(struct board *board)
 	check(ata_make(drives, serials, interrupts, &board->loop, &board->ata, NULL) == 0);
 }
 
+static void touch(struct board *board, unsigned range, uint64_t offset, void *bytes, unsigned size, int writes)
+{
+	if (writes)
+		board->ata->ops->write(board->ata, range, offset, bytes, size);
+	else
+		board->ata->ops->read(board->ata, range, offset, bytes, size);
+}
+
+/* By the control registers: what was begun is abandoned, and interrupts are let through again. */
+static void reset(struct board *board)
+{
+	uint8_t soft_reset = 4, nothing = 0;
+
+	for (unsigned i = 0; i < ATA_CHANNELS; i++) {
+		touch(board, i * 2 + 1, 0, &soft_reset, 1, 1);
+		touch(board, i * 2 + 1, 0, &nothing, 1, 1);
+	}
+}
+
 /* at, value: a byte that is something else when it comes back. */
 static void save_and_restore(struct board *board, const uint8_t *damage)
 {
@@ -70,16 +89,8 @@ static void save_and_restore(struct board *board, const uint8_t *damage)
 	ret = board->ata->ops->restore(board->ata, &reader, NULL);
 	check(damage || ret == 0);
 	if (ret < 0)
-		board->ata->ops->reset(board->ata);
+		reset(board);
 	str_free(&writer.out);
-}
-
-static void touch(struct board *board, unsigned range, uint64_t offset, void *bytes, unsigned size, int writes)
-{
-	if (writes)
-		board->ata->ops->write(board->ata, range, offset, bytes, size);
-	else
-		board->ata->ops->read(board->ata, range, offset, bytes, size);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -105,9 +116,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		else if (operation < 7)
 			save_and_restore(&board, operation == 6 ? data + 1 : NULL);
 		else
-			board.ata->ops->reset(board.ata);
+			reset(&board);
 	}
 	board.ata->ops->quiesce(board.ata);
-	board.ata->ops->reset(board.ata);
+	reset(&board);
 	return 0;
 }

@@ -701,7 +701,7 @@ static void test_state(void **state)
 	give(board, mac, 100);
 	assert_int_equal(get(board, E1000_RDH), 0);
 	board->card->ops->save(board->card, &writer);
-	board->card->ops->reset(board->card);
+	put(board, E1000_CTRL, 1 << 26);
 	state_reader_init(&reader, writer.out.text, writer.out.length);
 	assert_int_equal(board->card->ops->restore(board->card, &reader, NULL), 0);
 	board->card->ops->resume(board->card);

@@ -86,8 +86,6 @@ static void test_cmos(void **state)
 	assert_int_equal(cmos_at(cmos, 0x70), 0x77);
 	assert_int_equal(in(cmos, 0, 0, 1), 0xff);
 	assert_int_equal(in(cmos, 0, 0, 2), 0x77ff);
-	cmos->ops->reset(cmos);
-	assert_int_equal(cmos_at(cmos, 0x70), 0);
 	cmos->ops->free(cmos);
 }
 

@@ -270,16 +270,6 @@ static void ata_write(struct device *device, unsigned range, uint64_t offset, co
 		write_register(channel, offset, bytes[0]);
 }
 
-static void ata_reset(struct device *device)
-{
-	struct ata *ata = ata_of(device);
-
-	for (unsigned i = 0; i < ATA_CHANNELS; i++) {
-		ata->channels[i].control = 0;
-		ata_channel_reset(&ata->channels[i]);
-	}
-}
-
 /* ---- snapshots ---- */
 
 static void save_channel(const struct ata_channel *channel, struct state_writer *writer)
@@ -409,7 +399,6 @@ static const struct device_ops ata_ops = {
 	.name = "ata",
 	.read = ata_read,
 	.write = ata_write,
-	.reset = ata_reset,
 	.save = ata_save,
 	.restore = ata_restore,
 	.quiesce = ata_quiesce,

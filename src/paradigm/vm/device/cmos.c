@@ -111,15 +111,6 @@ static void cmos_write(struct device *device, unsigned range, uint64_t offset, c
 	}
 }
 
-static void cmos_reset(struct device *device)
-{
-	struct cmos *cmos = (struct cmos *)device;
-
-	cmos->index = 0;
-	memset(cmos->bytes, 0, sizeof(cmos->bytes));
-	cmos->bytes[STATUS_B] = B_24H;
-}
-
 static void cmos_save(struct device *device, struct state_writer *writer)
 {
 	const struct cmos *cmos = (const struct cmos *)device;
@@ -143,7 +134,6 @@ static const struct device_ops cmos_ops = {
 	.name = "cmos",
 	.read = cmos_read,
 	.write = cmos_write,
-	.reset = cmos_reset,
 	.save = cmos_save,
 	.restore = cmos_restore,
 	.free = device_free,
@@ -157,6 +147,6 @@ struct device *cmos_make(time_t (*now)(void))
 		return NULL;
 	device_init(&cmos->device, &cmos_ops);
 	cmos->now = now ? now : host_time;
-	cmos_reset(&cmos->device);
+	cmos->bytes[STATUS_B] = B_24H;
 	return &cmos->device;
 }

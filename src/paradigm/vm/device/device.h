@@ -3,8 +3,9 @@
  * device - what a guest's reads and writes of ports and addresses meet.
  *
  * A device embeds a struct device and registers it on a bus for one or more
- * ranges.  read(), write() and reset() are called by vCPU threads, one at a time,
- * with the device's lock held; the others without it, with no vCPU in the guest.
+ * ranges.  read() and write() are called by vCPU threads, one at a time, with the
+ * device's lock held; the others with no vCPU in the guest, save() and restore()
+ * with the lock, too.  None is reset as a whole: a guest's reset is its machine's end.
  * Whoever else touches the device (an I/O thread, the main loop) takes that lock
  * himself.  Nothing in here knows KVM, so every device is tested without it.
  *
@@ -31,8 +32,6 @@ struct device_ops {
 	/* range: what bus_add() was told; data has size bytes, little-endian. */
 	void (*read)(struct device *device, unsigned range, uint64_t offset, void *data, unsigned size);
 	void (*write)(struct device *device, unsigned range, uint64_t offset, const void *data, unsigned size);
-	/* To the state after power-on.  NULL: it has none. */
-	void (*reset)(struct device *device);
 	/*
 	 * For snapshots, with the machine standing still: see state.h.  NULL: it has no state.
 	 * An edge that was sent may still have been on its way when the interrupt controllers were saved: KVM does that

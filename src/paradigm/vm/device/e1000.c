@@ -418,15 +418,6 @@ static void write_card(struct device *device, unsigned range, uint64_t offset, c
 
 /* ---- life ---- */
 
-static void reset_card(struct device *device)
-{
-	struct e1000 *card = (struct e1000 *)device;
-
-	card->port_address = 0;
-	e1000_phy_reset(card);
-	reset_registers(card);
-}
-
 static void save_context(struct state_writer *writer, const struct e1000_context *context)
 {
 	state_put(writer, &context->ip_start, 4);
@@ -605,7 +596,6 @@ static const struct device_ops card_ops = {
 	.name = "e1000",
 	.read = read_card,
 	.write = write_card,
-	.reset = reset_card,
 	.save = save_card,
 	.restore = restore_card,
 	.quiesce = quiesce,
@@ -665,7 +655,8 @@ int e1000_make(const struct e1000_options *options, struct device **device, stru
 	card->wake.fd = card->throttle.fd = -1;
 	describe(card);
 	e1000_nvm_init(card, options->mac);
-	reset_card(&card->device);
+	e1000_phy_reset(card);
+	reset_registers(card);
 	ret = add_sources(card, err);
 	if (ret == 0)
 		ret = pci_add(options->pci, &card->pci, options->slot, err);

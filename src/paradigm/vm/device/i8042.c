@@ -105,14 +105,6 @@ static void i8042_write(struct device *device, unsigned range, uint64_t offset, 
 		take_data(controller, *(const uint8_t *)data);
 }
 
-static void i8042_reset(struct device *device)
-{
-	struct i8042 *controller = (struct i8042 *)device;
-
-	controller->command_byte = controller->command = controller->answer = 0;
-	controller->answered = false;
-}
-
 static void i8042_save(struct device *device, struct state_writer *writer)
 {
 	const struct i8042 *controller = (const struct i8042 *)device;
@@ -140,7 +132,6 @@ static const struct device_ops i8042_ops = {
 	.name = "i8042",
 	.read = i8042_read,
 	.write = i8042_write,
-	.reset = i8042_reset,
 	.save = i8042_save,
 	.restore = i8042_restore,
 	.free = device_free,

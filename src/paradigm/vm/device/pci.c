@@ -347,16 +347,10 @@ static void free_host(struct device *device)
 	free(host);
 }
 
-static void reset(struct device *device)
-{
-	((struct pci_host *)device)->address = 0;
-}
-
 static const struct device_ops host_ops = {
 	.name = "pci",
 	.read = read_ports,
 	.write = write_ports,
-	.reset = reset,
 	.save = save,
 	.restore = restore,
 	.free = free_host,

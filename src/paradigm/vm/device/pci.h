@@ -79,7 +79,7 @@ struct pci_function {
  * not looked at); several devices may share one, the bridge puts them together.
  */
 int pci_host_make(struct bus *bus, const struct interrupt *lines, struct pci_host **host, struct error *err);
-/* The bridge's own device: for snapshots, counters and reset. */
+/* The bridge's own device: for snapshots and counters. */
 struct device *pci_host_device(struct pci_host *host);
 
 /*

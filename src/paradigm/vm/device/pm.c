@@ -120,14 +120,6 @@ static void pm_write(struct device *device, unsigned range, uint64_t offset, con
 	update(pm);
 }
 
-static void pm_reset(struct device *device)
-{
-	struct pm *pm = (struct pm *)device;
-
-	pm->status = pm->enable = pm->control = 0;
-	update(pm);
-}
-
 static void pm_save(struct device *device, struct state_writer *writer)
 {
 	const struct pm *pm = (const struct pm *)device;
@@ -161,7 +153,6 @@ static const struct device_ops pm_ops = {
 	.name = "pm",
 	.read = pm_read,
 	.write = pm_write,
-	.reset = pm_reset,
 	.save = pm_save,
 	.restore = pm_restore,
 	.free = pm_free,

@@ -248,10 +248,9 @@ static void serial_write(struct device *device, unsigned range, uint64_t offset,
 	}
 }
 
-static void serial_reset(struct device *device)
+/* As after power-on. */
+static void reset(struct serial *serial)
 {
-	struct serial *serial = (struct serial *)device;
-
 	serial->interrupt_enable = serial->fifo_control = serial->line_control = serial->modem_control = 0;
 	serial->line_status = serial->scratch = serial->divisor[1] = 0;
 	serial->divisor[0] = 12; /* 9600 baud */
@@ -282,7 +281,7 @@ static int serial_restore(struct device *device, struct state_reader *reader, st
 	count = state_get_u32(reader);
 	if (count > SERIAL_INPUT)
 		return error_set(err, EINVAL, "a serial port with %u bytes to be read", count);
-	serial_reset(device);
+	reset(serial);
 	serial->interrupt_enable = registers[0] & ENABLE_MASK;
 	serial->fifo_control = registers[1] & FIFO_MASK;
 	serial->line_control = registers[2];
@@ -311,7 +310,6 @@ static const struct device_ops serial_ops = {
 	.name = "serial",
 	.read = serial_read,
 	.write = serial_write,
-	.reset = serial_reset,
 	.save = serial_save,
 	.restore = serial_restore,
 	.free = serial_free,
@@ -328,7 +326,7 @@ struct serial *serial_make(const struct serial_options *options)
 	}
 	device_init(&serial->device, &serial_ops);
 	serial->options = *options;
-	serial_reset(&serial->device);
+	reset(serial);
 	return serial;
 }
 

@@ -402,11 +402,6 @@ static void mmio_write(struct device *device, unsigned range, uint64_t offset, c
 	}
 }
 
-static void mmio_reset(struct device *device)
-{
-	give_order(virtio_of(device), VIRTIO_ORDER_RESET, 0);
-}
-
 static void give_order_locked(struct device *device, enum virtio_order order)
 {
 	(void)pthread_mutex_lock(&device->lock);
@@ -526,7 +521,6 @@ int virtio_init(struct virtio *virtio, const struct virtio_ops *ops, uint64_t fe
 		.name = ops->name,
 		.read = mmio_read,
 		.write = mmio_write,
-		.reset = mmio_reset,
 		.save = mmio_save,
 		.restore = mmio_restore,
 		.quiesce = mmio_quiesce,
