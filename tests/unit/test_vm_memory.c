@@ -4,7 +4,6 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -103,24 +102,6 @@ static void test_discard(void **state)
 	assert_int_equal(bytes[0], 0xaa);
 	assert_int_equal(guest_memory_discard(&memory, MIB - 4096, 8192), -EINVAL);
 	assert_int_equal(guest_memory_discard(&memory, UINT64_MAX - 4096, 8192), -EINVAL);
-	guest_memory_free(&memory);
-}
-
-static void test_dirty(void **state)
-{
-	struct guest_memory memory;
-
-	(void)state;
-	make_two(&memory);
-	guest_memory_wrote(&memory, 0, 4096); /* nobody asks */
-	memory.dirty = calloc(1, 3 * MIB / 4096 / 8);
-	assert_non_null(memory.dirty);
-	guest_memory_wrote(&memory, 4095, 2);
-	guest_memory_wrote(&memory, 16 * MIB + 8192, 1);
-	guest_memory_wrote(&memory, 18 * MIB, 1);
-	guest_memory_wrote(&memory, 12288, 0);
-	assert_int_equal(memory.dirty[0], 3);
-	assert_int_equal(memory.dirty[MIB / 4096 / 8], 4);
 	guest_memory_free(&memory);
 }
 
@@ -267,10 +248,10 @@ static void test_state_damaged(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bounds),	    cmocka_unit_test(test_bad_layout),
-		cmocka_unit_test(test_discard),	    cmocka_unit_test(test_dirty),
-		cmocka_unit_test(test_save),	    cmocka_unit_test(test_layout),
-		cmocka_unit_test(test_state_round), cmocka_unit_test(test_state_damaged),
+		cmocka_unit_test(test_bounds),	      cmocka_unit_test(test_bad_layout),
+		cmocka_unit_test(test_discard),	      cmocka_unit_test(test_save),
+		cmocka_unit_test(test_layout),	      cmocka_unit_test(test_state_round),
+		cmocka_unit_test(test_state_damaged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

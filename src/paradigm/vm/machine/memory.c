@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/memfd.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -175,7 +174,6 @@ void guest_memory_free(struct guest_memory *memory)
 		(void)munmap(memory->regions[i].host - PAGE, memory->regions[i].size + 2 * (size_t)PAGE);
 	if (memory->fd >= 0)
 		close(memory->fd);
-	free(memory->dirty);
 	*memory = (struct guest_memory){ .fd = -1 };
 }
 
@@ -216,21 +214,7 @@ bool guest_memory_write(struct guest_memory *memory, uint64_t address, const voi
 	if (!to)
 		return false;
 	memcpy(to, from, size);
-	guest_memory_wrote(memory, address, size);
 	return true;
-}
-
-void guest_memory_wrote(struct guest_memory *memory, uint64_t address, uint64_t size)
-{
-	const struct guest_region *region = memory->dirty ? region_of(memory, address, size) : NULL;
-	uint64_t first, last;
-
-	if (!region || size == 0)
-		return;
-	first = (region->offset + (address - region->base)) / PAGE;
-	last = (region->offset + (address - region->base) + size - 1) / PAGE;
-	for (uint64_t page = first; page <= last; page++)
-		__atomic_fetch_or(&memory->dirty[page / 8], (uint8_t)(1U << page % 8), __ATOMIC_RELAXED);
 }
 
 uint64_t guest_memory_size(const struct guest_memory *memory)

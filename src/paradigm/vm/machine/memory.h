@@ -29,10 +29,9 @@ struct guest_region {
 struct guest_memory {
 	struct guest_region regions[GUEST_REGIONS_MAX]; /* sorted by base */
 	size_t count;
-	int fd;		/* the memfd of huge pages, owned; -1: anonymous, or a snapshot's */
-	bool copied;	/* from a snapshot's file, page by page as it is written */
-	uint64_t page;	/* of the host, that backs it: 4 KiB, 2 MiB, 1 GiB */
-	uint8_t *dirty; /* a bit per 4 KiB page that devices have written since it was last cleared, or NULL */
+	int fd;	       /* the memfd of huge pages, owned; -1: anonymous, or a snapshot's */
+	bool copied;   /* from a snapshot's file, page by page as it is written */
+	uint64_t page; /* of the host, that backs it: 4 KiB, 2 MiB, 1 GiB */
 };
 
 /*
@@ -56,9 +55,6 @@ void *guest_memory_at(const struct guest_memory *memory, uint64_t address, uint6
 /* Copies; false, and nothing done, when the range is not all memory. */
 bool guest_memory_read(const struct guest_memory *memory, uint64_t address, void *to, size_t size);
 bool guest_memory_write(struct guest_memory *memory, uint64_t address, const void *from, size_t size);
-
-/* Devices that write through guest_memory_at() say so: for snapshots of differences. */
-void guest_memory_wrote(struct guest_memory *memory, uint64_t address, uint64_t size);
 
 /* Bytes of all regions. */
 uint64_t guest_memory_size(const struct guest_memory *memory);

@@ -111,8 +111,6 @@ static bool add_buffer(const struct virtqueue *queue, const struct vring_desc *d
 	*size += descriptor->len; /* cannot overflow: at most CHAIN_MAX 32-bit numbers */
 	if (!at || *size > UINT32_MAX)
 		return false;
-	if (in)
-		guest_memory_wrote(queue->memory, descriptor->addr, descriptor->len);
 	chain->iov[count] = (struct iovec){ .iov_base = at, .iov_len = descriptor->len };
 	if (in)
 		chain->count_in++;
@@ -195,7 +193,6 @@ void virtqueue_fill(struct virtqueue *queue, uint16_t ahead, uint16_t head, uint
 	if (!queue->ready)
 		return;
 	memcpy(queue->used_area + offset, &entry, sizeof(entry));
-	guest_memory_wrote(queue->memory, queue->used + offset, USED_ENTRY);
 }
 
 void virtqueue_publish(struct virtqueue *queue, uint16_t count)
@@ -205,7 +202,6 @@ void virtqueue_publish(struct virtqueue *queue, uint16_t count)
 	atomic_thread_fence(memory_order_release);
 	queue->next_used = (uint16_t)(queue->next_used + count);
 	store16(queue->used_area + RING_INDEX, queue->next_used);
-	guest_memory_wrote(queue->memory, queue->used, RING_ENTRIES);
 }
 
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
@@ -235,13 +231,11 @@ bool virtqueue_listen(struct virtqueue *queue, bool wanted)
 
 	if (!queue->ready || queue->broken)
 		return false;
-	if (!queue->event_index) {
+	/* With an index and not wanted: that of the last asking is behind us, and no notification comes for it. */
+	if (!queue->event_index)
 		store16(queue->used_area + RING_FLAGS, wanted ? 0 : VRING_USED_F_NO_NOTIFY);
-		guest_memory_wrote(queue->memory, queue->used, RING_ENTRIES);
-	} else if (wanted) {
+	else if (wanted)
 		store16(queue->used_area + offset, queue->next_available);
-		guest_memory_wrote(queue->memory, queue->used + offset, USED_EVENT);
-	} /* else: the index of the last asking is behind us, and no notification comes for it */
 	atomic_thread_fence(memory_order_seq_cst);
 	return wanted && count_waiting(queue) != 0;
 }

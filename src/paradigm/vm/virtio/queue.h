@@ -55,8 +55,7 @@ bool virtqueue_start(struct virtqueue *queue);
 
 /*
  * Takes the next request.  1: there it is; 0: none, or the queue is not ready; -EINVAL: the queue is broken.  iov has
- * VIRTQUEUE_CHAIN_MAX places.  No buffer is empty; each direction has less than 4 GiB.  The pages of the buffers to be
- * written count as written (guest_memory_wrote()).
+ * VIRTQUEUE_CHAIN_MAX places.  No buffer is empty; each direction has less than 4 GiB.
  */
 int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain, struct iovec *iov);
 /* Puts the last popped request back, not done (a network card without a packet for it). */
