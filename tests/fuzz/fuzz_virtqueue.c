@@ -101,8 +101,6 @@ static void use_registers(struct guest_memory *memory, const uint8_t *data, size
 			check(loop_wait(&loop, 0, NULL) == 0);
 		if (data[2] & 32)
 			(void)virtio_console_input(devices[2], data, size);
-		if (data[2] & 64)
-			virtio_balloon_ask(devices[1]);
 	}
 	for (int i = 0; i < 4; i++)
 		check(loop_wait(&loop, 0, NULL) == 0);

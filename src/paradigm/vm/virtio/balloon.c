@@ -10,10 +10,9 @@
 enum {
 	QUEUE_INFLATE,
 	QUEUE_DEFLATE,
-	QUEUE_STATS,
 	/*
-	 * Behind it free page hints and reports.  Linux numbers only the queues that were negotiated, others as the
-	 * specification does: with no hints offered, all that come are reports.
+	 * Behind them statistics, free page hints and reports.  Linux numbers only the queues that were negotiated,
+	 * others as the specification does: with neither of the first two offered, all that come are reports.
 	 */
 	QUEUES = 5,
 
@@ -31,8 +30,6 @@ struct balloon {
 	struct virtio virtio;
 	struct virtio_balloon_state state;
 	unsigned discards; /* in this round */
-	bool holds_stats;  /* the driver's buffer for statistics, which is given back to ask for more */
-	uint16_t stats_head;
 	struct iovec iov[VIRTQUEUE_CHAIN_MAX];
 };
 
@@ -105,45 +102,8 @@ static void take_report(struct balloon *balloon, const struct virtqueue_chain *c
 			balloon, guest_address(balloon->virtio.memory, chain->iov[i].iov_base), chain->iov[i].iov_len);
 }
 
-static void take_stats(struct balloon *balloon, const struct virtqueue_chain *chain)
-{
-	struct virtio_balloon_stat stat;
-
-	/* No more than there are tags, twice. */
-	for (size_t i = 0; i < 2 * (size_t)VIRTIO_BALLOON_STATS; i++) {
-		if (iov_read(chain->iov, chain->count_out, i * sizeof(stat), &stat, sizeof(stat)) != sizeof(stat))
-			break;
-		if (stat.tag >= VIRTIO_BALLOON_STATS)
-			continue;
-		balloon->state.stats[stat.tag] = stat.val;
-		balloon->state.stats_known |= UINT32_C(1) << stat.tag;
-	}
-	balloon->holds_stats = true;
-	balloon->stats_head = chain->head;
-}
-
-/* One buffer is ours at a time; a driver that sends another one gets the first back. */
-static void return_stats(struct balloon *balloon)
-{
-	if (!balloon->holds_stats)
-		return;
-	balloon->holds_stats = false;
-	virtqueue_push(&balloon->virtio.queues[QUEUE_STATS], balloon->stats_head, 0);
-	virtio_notify(&balloon->virtio, QUEUE_STATS);
-}
-
-static bool is_stats(const struct balloon *balloon, unsigned queue)
-{
-	return queue == QUEUE_STATS && virtio_has(&balloon->virtio, VIRTIO_BALLOON_F_STATS_VQ);
-}
-
 static void handle_request(struct balloon *balloon, unsigned queue, const struct virtqueue_chain *chain)
 {
-	if (is_stats(balloon, queue)) {
-		return_stats(balloon);
-		take_stats(balloon, chain);
-		return;
-	}
 	if (queue == QUEUE_INFLATE && !inflate(balloon, chain))
 		virtio_fail(&balloon->virtio);
 	else if (queue > QUEUE_DEFLATE && virtio_has(&balloon->virtio, VIRTIO_BALLOON_F_REPORTING))
@@ -172,9 +132,7 @@ static void balloon_reset(struct virtio *virtio)
 {
 	struct balloon *balloon = balloon_of(virtio);
 
-	balloon->holds_stats = false;
 	balloon->state.actual = 0;
-	balloon->state.stats_known = 0;
 }
 
 static struct virtio_balloon_config make_config(const struct balloon *balloon)
@@ -209,8 +167,6 @@ static void balloon_save(struct virtio *virtio, struct state_writer *writer)
 
 	state_put_u64(writer, balloon->state.wanted);
 	state_put_u64(writer, balloon->state.actual);
-	state_put_u32(writer, balloon->holds_stats);
-	state_put_u32(writer, balloon->stats_head);
 }
 
 static int balloon_restore(struct virtio *virtio, struct state_reader *reader, struct error *err)
@@ -220,8 +176,6 @@ static int balloon_restore(struct virtio *virtio, struct state_reader *reader, s
 	(void)err;
 	balloon->state.wanted = state_get_u64(reader);
 	balloon->state.actual = state_get_u64(reader);
-	balloon->holds_stats = state_get_u32(reader) != 0;
-	balloon->stats_head = (uint16_t)state_get_u32(reader);
 	return 0;
 }
 
@@ -234,7 +188,7 @@ static void balloon_free(struct virtio *virtio)
 static const struct virtio_ops balloon_ops = {
 	.name = "virtio-balloon",
 	.id = VIRTIO_ID_BALLOON,
-	.features = UINT64_C(1) << VIRTIO_BALLOON_F_STATS_VQ | UINT64_C(1) << VIRTIO_BALLOON_F_REPORTING,
+	.features = UINT64_C(1) << VIRTIO_BALLOON_F_REPORTING,
 	.config_size = CONFIG_SIZE,
 	.config_read = balloon_config_read,
 	.config_write = balloon_config_write,
@@ -272,15 +226,6 @@ void virtio_balloon_set(struct device *device, uint64_t bytes)
 	if (balloon->state.wanted > (uint64_t)UINT32_MAX << PAGE_SHIFT)
 		balloon->state.wanted = (uint64_t)UINT32_MAX << PAGE_SHIFT;
 	virtio_config_changed(&balloon->virtio);
-	(void)pthread_mutex_unlock(&device->lock);
-}
-
-void virtio_balloon_ask(struct device *device)
-{
-	struct balloon *balloon = (struct balloon *)(void *)device;
-
-	(void)pthread_mutex_lock(&device->lock);
-	return_stats(balloon);
 	(void)pthread_mutex_unlock(&device->lock);
 }
 

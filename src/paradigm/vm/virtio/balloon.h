@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * balloon - virtio 1.2, 5.5: takes memory from the guest and gives it back;
- * learns which of its pages are free (free page reporting) and how it uses the
- * others (statistics).
+ * learns which of its pages are free (free page reporting).
  *
  * The guest decides whether it does what it is asked: this saves the host's
  * memory, and limits nothing (that is the cgroup's part).
@@ -12,14 +11,10 @@
 
 #include "paradigm/vm/virtio/virtio.h"
 
-enum { VIRTIO_BALLOON_STATS = 16 };
-
 struct virtio_balloon_state {
-	uint64_t wanted, actual;	      /* bytes in the balloon: what we asked for, what the guest says */
-	uint64_t inflated;		      /* bytes that were taken since it began */
-	uint64_t reported;		      /* bytes of free pages that were given back to the host since it began */
-	uint32_t stats_known;		      /* a bit per tag below */
-	uint64_t stats[VIRTIO_BALLOON_STATS]; /* by VIRTIO_BALLOON_S_*, see linux/virtio_balloon.h */
+	uint64_t wanted, actual; /* bytes in the balloon: what we asked for, what the guest says */
+	uint64_t inflated;	 /* bytes that were taken since it began */
+	uint64_t reported;	 /* bytes of free pages that were given back to the host since it began */
 };
 
 /* A struct virtio; ends with ops->free().  deflate_on_oom: the guest may take memory back rather than kill. */
@@ -28,8 +23,6 @@ int virtio_balloon_make(bool deflate_on_oom, struct guest_memory *memory, struct
 
 /* The following take the lock; any thread.  Bytes that the balloon is to hold: whole MiB are best. */
 void virtio_balloon_set(struct device *device, uint64_t bytes);
-/* Asks the guest for new statistics; they are there some time later. */
-void virtio_balloon_ask(struct device *device);
 void virtio_balloon_get(struct device *device, struct virtio_balloon_state *state);
 
 #endif
