@@ -113,7 +113,6 @@ int kvm_regs_get(const struct kvm_vcpu *vcpu, struct kvm_regs *regs, struct erro
 int kvm_regs_set(const struct kvm_vcpu *vcpu, const struct kvm_regs *regs, struct error *err);
 int kvm_sregs_get(const struct kvm_vcpu *vcpu, struct kvm_sregs *sregs, struct error *err);
 int kvm_sregs_set(const struct kvm_vcpu *vcpu, const struct kvm_sregs *sregs, struct error *err);
-int kvm_fpu_set(const struct kvm_vcpu *vcpu, const struct kvm_fpu *fpu, struct error *err);
 int kvm_lapic_get(const struct kvm_vcpu *vcpu, struct kvm_lapic_state *lapic, struct error *err);
 int kvm_lapic_set(const struct kvm_vcpu *vcpu, const struct kvm_lapic_state *lapic, struct error *err);
 int kvm_msr_set(const struct kvm_vcpu *vcpu, uint32_t msr, uint64_t value, struct error *err);

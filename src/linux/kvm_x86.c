@@ -45,7 +45,6 @@ VCPU_REQUEST(kvm_regs_get, struct kvm_regs *, KVM_GET_REGS)
 VCPU_REQUEST(kvm_regs_set, const struct kvm_regs *, KVM_SET_REGS)
 VCPU_REQUEST(kvm_sregs_get, struct kvm_sregs *, KVM_GET_SREGS)
 VCPU_REQUEST(kvm_sregs_set, const struct kvm_sregs *, KVM_SET_SREGS)
-VCPU_REQUEST(kvm_fpu_set, const struct kvm_fpu *, KVM_SET_FPU)
 VCPU_REQUEST(kvm_lapic_get, struct kvm_lapic_state *, KVM_GET_LAPIC)
 VCPU_REQUEST(kvm_lapic_set, const struct kvm_lapic_state *, KVM_SET_LAPIC)
 
