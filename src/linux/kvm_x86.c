@@ -81,9 +81,21 @@ int kvm_msr_get(const struct kvm_vcpu *vcpu, uint32_t msr, uint64_t *value, stru
 	return done == 0 ? error_set(err, EINVAL, "KVM has no MSR 0x%x", msr) : done < 0 ? done : 0;
 }
 
-/* Those MSRs of the list that this vCPU has; the others cannot be read, and need not be kept. */
+/* A MSR that this vCPU has not cannot be read, and need not be kept. */
+static void get_msr(const struct kvm_vcpu *vcpu, uint32_t index, struct kvm_vcpu_state *state)
+{
+	uint64_t value;
+
+	if (state->msr_count < KVM_MSRS_MAX && kvm_msr_get(vcpu, index, &value, NULL) == 0)
+		state->msrs[state->msr_count++] = (struct kvm_msr_entry){ .index = index, .data = value };
+}
+
+/* Those of KVM's list, and the MTRRs, which KVM keeps and does not list: variable, fixed, and the default. */
 static int get_msrs(int kvm, const struct kvm_vcpu *vcpu, struct kvm_vcpu_state *state, struct error *err)
 {
+	static const struct {
+		uint32_t first, last;
+	} mtrrs[] = { { 0x200, 0x20f }, { 0x250, 0x250 }, { 0x258, 0x259 }, { 0x268, 0x26f }, { 0x2ff, 0x2ff } };
 	cleanup_free struct kvm_msr_list *list = calloc(1, sizeof(*list) + KVM_MSRS_MAX * sizeof(list->indices[0]));
 	int result;
 
@@ -94,13 +106,11 @@ static int get_msrs(int kvm, const struct kvm_vcpu *vcpu, struct kvm_vcpu_state 
 	if (result < 0)
 		return result;
 	state->msr_count = 0;
-	for (uint32_t i = 0; i < list->nmsrs; i++) {
-		uint64_t value;
-
-		if (kvm_msr_get(vcpu, list->indices[i], &value, NULL) == 0)
-			state->msrs[state->msr_count++] = (struct kvm_msr_entry){ .index = list->indices[i],
-										  .data = value };
-	}
+	for (uint32_t i = 0; i < list->nmsrs; i++)
+		get_msr(vcpu, list->indices[i], state);
+	for (size_t i = 0; i < sizeof(mtrrs) / sizeof(mtrrs[0]); i++)
+		for (uint32_t index = mtrrs[i].first; index <= mtrrs[i].last; index++)
+			get_msr(vcpu, index, state);
 	return 0;
 }
 
