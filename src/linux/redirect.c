@@ -9,11 +9,13 @@
 #include <linux/pkt_sched.h>
 #include <linux/tc_act/tc_mirred.h>
 #include <net/if.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "linux/netlink.h"
 
-enum { PRIORITY = 1, FIRST_ACTION = 1 };
+enum { PRIORITY = 1, FIRST_ACTION = 1, TRIES_MAX = 16 };
 
 static const uint32_t ingress = TC_H_MAJ(TC_H_INGRESS);
 
@@ -86,14 +88,86 @@ int redirect_make(int from, int to, struct error *err)
 			       name);
 }
 
-int redirect_remove(int from)
+static const struct rtattr *find(const struct rtattr *at, int left, uint16_t type)
 {
-	struct netlink netlink = { .fd = -1 };
-	int ret = netlink_open(&netlink, NULL);
+	for (; at && RTA_OK(at, left); at = RTA_NEXT(at, left)) {
+		if ((at->rta_type & NLA_TYPE_MASK) == type)
+			return at;
+	}
+	return NULL;
+}
+
+static const struct rtattr *find_in(const struct rtattr *nest, uint16_t type)
+{
+	return nest ? find(RTA_DATA(nest), (int)RTA_PAYLOAD(nest), type) : NULL;
+}
+
+static bool is_kind(const struct rtattr *kind, const char *name)
+{
+	return kind && RTA_PAYLOAD(kind) == strlen(name) + 1 && memcmp(RTA_DATA(kind), name, strlen(name) + 1) == 0;
+}
+
+/* A filter of add_filter()'s whose target has gone: the kernel has no number for it then. */
+static int judge_filter(const struct nlmsghdr *message, void *data)
+{
+	const struct tcmsg *header = NLMSG_DATA(message);
+	const struct rtattr *first = (const struct rtattr *)((const char *)header + NLMSG_ALIGN(sizeof(*header)));
+	int left = (int)(message->nlmsg_len - NLMSG_LENGTH(sizeof(*header)));
+	const struct rtattr *action, *parameters;
+	const struct tc_mirred *mirred;
+	bool *lost = data;
+
+	if (message->nlmsg_type != RTM_NEWTFILTER || left < 0 ||
+	    header->tcm_info != TC_H_MAKE((uint32_t)PRIORITY << 16, htons(ETH_P_ALL)) ||
+	    !is_kind(find(first, left, TCA_KIND), "u32"))
+		return 0;
+	action = find_in(find_in(find(first, left, TCA_OPTIONS), TCA_U32_ACT), FIRST_ACTION);
+	parameters = find_in(find_in(action, TCA_ACT_OPTIONS), TCA_MIRRED_PARMS);
+	if (!is_kind(find_in(action, TCA_ACT_KIND), "mirred") || !parameters ||
+	    RTA_PAYLOAD(parameters) < sizeof(*mirred))
+		return 0;
+	mirred = RTA_DATA(parameters);
+	*lost |= mirred->eaction == TCA_EGRESS_REDIR && mirred->ifindex == 0;
+	return 0;
+}
+
+/* Asked by a second socket, while the first is read. */
+static int sweep_link(const struct nlmsghdr *message, void *data)
+{
+	const struct ifinfomsg *link = NLMSG_DATA(message);
+	struct netlink *netlink = data;
+	struct netlink_request request;
+	struct tcmsg *header;
+	bool lost = false;
+
+	if (message->nlmsg_type != RTM_NEWLINK || message->nlmsg_len < NLMSG_LENGTH(sizeof(*link)))
+		return 0;
+	header = netlink_begin(&request, RTM_GETTFILTER, NLM_F_DUMP, sizeof(*header));
+	header->tcm_ifindex = link->ifi_index;
+	header->tcm_parent = ingress;
+	(void)netlink_talk(netlink, &request, judge_filter, &lost, NULL);
+	if (lost)
+		(void)set_qdisc(netlink, link->ifi_index, RTM_DELQDISC, 0, NULL);
+	return 0;
+}
+
+int redirect_sweep(void)
+{
+	struct netlink links = { .fd = -1 }, filters = { .fd = -1 };
+	int ret = netlink_open(&links, NULL);
 
 	if (ret == 0)
-		ret = set_qdisc(&netlink, from, RTM_DELQDISC, 0, NULL);
-	netlink_close(&netlink);
+		ret = netlink_open(&filters, NULL);
+	if (ret == 0)
+		ret = -EINTR;
+	for (int tries = 0; ret == -EINTR && tries < TRIES_MAX; tries++) {
+		struct netlink_request request;
+
+		(void)netlink_begin(&request, RTM_GETLINK, NLM_F_DUMP, sizeof(struct ifinfomsg));
+		ret = netlink_talk(&links, &request, sweep_link, &filters, NULL);
+	}
+	netlink_close(&links);
+	netlink_close(&filters);
 	return ret;
 }
 

@@ -17,8 +17,11 @@
  * -EOPNOTSUPP: the kernel lacks sch_ingress, cls_u32 or act_mirred.
  */
 int redirect_make(int from, int to, struct error *err);
-/* From's ingress is as if nothing had been there; no words. */
-int redirect_remove(int from);
+/*
+ * Each interface of the caller's network namespace that redirect_make() redirected to one which is not there any more
+ * gets its own packets again: until then all of them are lost.  Nothing else is touched.  No words.
+ */
+int redirect_sweep(void);
 /* The interface is up, has that MTU, and no IPv6 addresses of its own making: nothing is to come from it but what
  * others send. */
 int redirect_prepare_tap(int index, unsigned mtu, struct error *err);

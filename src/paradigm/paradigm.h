@@ -75,6 +75,14 @@ struct paradigm {
 	void (*release)(struct paradigm_setup *setup);
 
 	/*
+	 * Outside, when nothing of the container runs any more (or ever did): what prepare() or the workload made in
+	 * places of other people's, and which outlives both, is taken away.  spec is what the user asked for, or what
+	 * prepare() made of it.  As often as one likes, and after a process that was killed anywhere.  NULL: there is
+	 * no such thing.
+	 */
+	void (*clean)(const struct oci_spec *spec);
+
+	/*
 	 * Inside the shell, before the workload is let go: looks up what become() will execute, so that a missing
 	 * program is an error of `create`.  The result is owned by the caller (free()).  -ENOENT, -EACCES.
 	 */

@@ -576,6 +576,8 @@ static void undo(struct creation *creation)
 	cgroup_close(&creation->cgroup);
 	if (container->dir_fd < 0)
 		return;
+	if (creation->prepared)
+		container_clean_paradigm(creation->runtime, container);
 	/* One that could not be made, or had processes in it, is not ours to clear. */
 	if (creation->has_cgroup)
 		(void)container_remove_cgroup(creation->runtime, container, NULL);
@@ -600,9 +602,14 @@ static int run_poststart(struct runtime *runtime, struct container *container, s
 /* What it makes of the specification is the shell's; on disk stays what the user asked for. */
 static int prepare_paradigm(struct creation *creation, struct error *err)
 {
-	int ret = container_prepare_paradigm(creation->runtime, creation->container, creation->config,
-					     creation->config_size, &creation->setup, err);
+	int ret = 0;
 
+	/* First, for who finds the directory of one that was killed: it tells where there may be something to clean. */
+	if (creation->container->paradigm->clean)
+		ret = write_config(creation, err);
+	if (ret == 0)
+		ret = container_prepare_paradigm(creation->runtime, creation->container, creation->config,
+						 creation->config_size, &creation->setup, err);
 	creation->prepared = ret == 0;
 	return ret;
 }

@@ -90,6 +90,9 @@ int container_choose_paradigm(const struct runtime *runtime, struct container *c
 int container_prepare_paradigm(const struct runtime *runtime, struct container *container, const char *config,
 			       size_t size, struct paradigm_setup *setup, struct error *err);
 void container_release_paradigm(const struct container *container, struct paradigm_setup *setup);
+/* What it may have left elsewhere, once nothing of the container runs.  Where it is not known which paradigm it was,
+ * each of them cleans. */
+void container_clean_paradigm(const struct runtime *runtime, const struct container *container);
 
 /* validate.c: what config.json may not ask for together, beyond what the parser can see. */
 int container_validate(const struct oci_spec *spec, const char *rootfs, struct error *err);

@@ -134,6 +134,7 @@ int runtime_delete(struct runtime *runtime, struct container *container, bool fo
 				 runtime_status_name(status));
 	ret = kill_and_wait(runtime, container, err);
 	if (ret == 0) {
+		container_clean_paradigm(runtime, container);
 		unmount_all(&container->spec, container->rootfs);
 		ret = container_remove_cgroup(runtime, container, err);
 	}

@@ -87,6 +87,16 @@ int container_prepare_paradigm(const struct runtime *runtime, struct container *
 	return ret;
 }
 
+void container_clean_paradigm(const struct runtime *runtime, const struct container *container)
+{
+	const struct paradigm *const *table = runtime->paradigms ? runtime->paradigms : alone;
+
+	for (; *table; table++) {
+		if ((*table)->clean && (!container->paradigm || container->paradigm == *table))
+			(*table)->clean(&container->spec);
+	}
+}
+
 void container_release_paradigm(const struct container *container, struct paradigm_setup *setup)
 {
 	if (container->paradigm->prepare && container->paradigm->release)

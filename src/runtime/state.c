@@ -113,12 +113,14 @@ static int clean_stale(struct runtime *runtime, struct container *container, str
 	int ret;
 
 	if (file_read(container->dir_fd, "config.json", CONFIG_MAX, &config, &size, NULL) == 0 &&
-	    oci_spec_parse(config, size, &container->spec, NULL) == 0 &&
-	    container_choose_cgroup(runtime, container, NULL) == 0) {
-		container_forget_cgroup(runtime, container);
-		ret = container_remove_rdt(runtime, container, err);
-		if (ret < 0)
-			return ret;
+	    oci_spec_parse(config, size, &container->spec, NULL) == 0) {
+		container_clean_paradigm(runtime, container);
+		if (container_choose_cgroup(runtime, container, NULL) == 0) {
+			container_forget_cgroup(runtime, container);
+			ret = container_remove_rdt(runtime, container, err);
+			if (ret < 0)
+				return ret;
+		}
 	}
 	return container_directory_remove(runtime, container, err);
 }
@@ -167,9 +169,11 @@ int runtime_force_out(struct runtime *runtime, const char *id, struct error *err
 	if (ret == 0 && flock(container.dir_fd, LOCK_EX) < 0)
 		ret = -errno;
 	if (ret == 0 && file_read(container.dir_fd, "config.json", CONFIG_MAX, &config, &size, NULL) == 0 &&
-	    oci_spec_parse(config, size, &container.spec, NULL) == 0 &&
-	    container_choose_cgroup(runtime, &container, NULL) == 0)
-		ret = container_remove_cgroup(runtime, &container, err);
+	    oci_spec_parse(config, size, &container.spec, NULL) == 0) {
+		if (container_choose_cgroup(runtime, &container, NULL) == 0)
+			ret = container_remove_cgroup(runtime, &container, err);
+		container_clean_paradigm(runtime, &container);
+	}
 	if (ret == 0)
 		ret = container_directory_remove(runtime, &container, err);
 	container_close(&container);

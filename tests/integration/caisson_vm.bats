@@ -160,6 +160,32 @@ free_less_than()
 	[ -z "$output" ]
 }
 
+# no_redirections: whether what comes in there is for those who live there.
+no_redirections()
+{
+	! nsenter -t "$holder" -n tc qdisc show | grep ingress
+}
+
+@test "a network that is joined is its owner's again, whether the machine was killed or never began" {
+	local holder
+	command -v tc >"$BATS_TEST_TMPDIR/found" || skip "needs iproute2"
+	caisson run -d --name web --network none busybox sleep 1000
+	holder=$(process_of web)
+	nsenter -t "$holder" -n sh -c 'ip link add ve0 type veth peer name ve1 && ip addr add 10.77.0.2/24 dev ve0 &&
+		ip link set ve0 up && ip link set ve1 up'
+	try run --rm --isolation pv --network container:web --annotation org.caisson.vm.vsock=/nonexistent busybox true
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"stream sockets"* ]]
+	no_redirections
+	caisson run -d --name joined --isolation pv -m 256m --network container:web busybox sleep 1000
+	[[ "$(caisson exec joined ip addr show eth0)" == *10.77.0.2/24* || "$(caisson exec joined ip addr)" == *10.77.0.2/24* ]]
+	run ! no_redirections
+	kill -9 "$(process_of joined)"
+	[ "$(caisson wait joined)" = 137 ]
+	eventually no_redirections
+	caisson rm -f joined web
+}
+
 @test "-it gives the command a terminal" {
 	run -6 script -qec "$CAISSON_BUILD/bin/caisson --root $STORE run --rm -it --isolation pv \
 		busybox sh -c 'tty; read x; echo got \$x; exit 6'" /dev/null <<<"typed"

@@ -109,12 +109,19 @@ static int takes_its_place(void)
 	CHECK(frame_comes(tap.fds[0], TAP_HEADER_SIZE));
 	CHECK(write(tap.fds[0], frame, sizeof(frame)) == sizeof(frame));
 	CHECK(frame_comes(other, 0));
-	CHECK(redirect_remove(from) == 0);
-	CHECK(redirect_remove(from) < 0);
-	CHECK(!strstr(output_of("tc qdisc show dev ve0", text), "ingress"));
 	CHECK(redirect_make(from, 9999, &err) < 0 && strstr(err.text, "ve0"));
 	CHECK(!strstr(output_of("tc qdisc show dev ve0", text), "ingress"));
+	/* What somebody else did there stays, as does what still leads somewhere. */
+	CHECK(redirect_make(from, index, &err) == 0);
+	(void)output_of("tc qdisc add dev ve1 ingress && tc filter add dev ve1 ingress protocol all prio 1 u32 "
+			"match u32 0 0 flowid 1:1",
+			text);
+	CHECK(redirect_sweep() == 0);
+	CHECK(strstr(output_of("tc qdisc show dev ve0", text), "ingress"));
 	tap_close(&tap);
+	CHECK(redirect_sweep() == 0);
+	CHECK(!strstr(output_of("tc qdisc show dev ve0", text), "ingress"));
+	CHECK(strstr(output_of("tc qdisc show dev ve1", text), "ingress"));
 	return 0;
 }
 

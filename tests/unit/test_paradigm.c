@@ -29,9 +29,9 @@ static const char config[] = "{\"ociVersion\":\"1.2.0\",\"root\":{\"path\":\"roo
 
 /* What the paradigm was called with. */
 static struct {
-	int released;
+	int released, cleaned;
 	int answer[2]; /* become() writes there */
-	bool refuse;
+	bool refuse, find_nothing;
 } seen;
 
 static int fake_prepare(struct paradigm_setup *setup, struct error *err)
@@ -61,9 +61,19 @@ static void fake_release(struct paradigm_setup *setup)
 	free(setup->own);
 }
 
+/* Asked of the specification as the user wrote it, or as prepare() left it. */
+static void fake_clean(const struct oci_spec *spec)
+{
+	const char *argument = spec->process.args.items[0];
+
+	seen.cleaned++;
+	assert_true(strcmp(argument, "asked") == 0 || strcmp(argument, "given") == 0);
+}
+
 static int fake_find(const struct oci_process *process, char **program, struct error *err)
 {
-	(void)err;
+	if (seen.find_nothing)
+		return error_set(err, ENOENT, "it is not there");
 	*program = strdup(process->args.items[0]);
 	return *program ? 0 : -ENOMEM;
 }
@@ -92,6 +102,7 @@ static const struct paradigm fake = {
 	.name = "fake",
 	.prepare = fake_prepare,
 	.release = fake_release,
+	.clean = fake_clean,
 	.find = fake_find,
 	.become = fake_become,
 	.exec = fake_exec,
@@ -219,7 +230,9 @@ static void prepares_before_and_becomes_inside(void **state)
 	place->runtime.paradigms = NULL;
 	assert_int_equal(container_load(&place->runtime, "one", 0, &again, &err), -ENOTSUP);
 	place->runtime.paradigms = table;
+	assert_int_equal(seen.cleaned, 0);
 	assert_int_equal(runtime_delete(&place->runtime, &container, true, &err), 0);
+	assert_int_equal(seen.cleaned, 1);
 	container_close(&container);
 }
 
@@ -235,10 +248,41 @@ static void what_it_refuses_leaves_nothing(void **state)
 	assert_int_equal(run(place, &container, &err), -ENOTSUP);
 	assert_non_null(strstr(err.text, "not on this day"));
 	assert_int_equal(seen.released, 0);
+	assert_int_equal(seen.cleaned, 0);
 	assert_int_equal(runtime_list(&place->runtime, &ids, &count, NULL), 0);
 	assert_int_equal(count, 0);
 	runtime_ids_free(ids, count);
 	assert_int_equal(faccessat(AT_FDCWD, place->runtime.root, F_OK, 0), 0);
+}
+
+static void what_fails_later_is_cleaned(void **state)
+{
+	struct place *place = *state;
+	struct container container;
+	struct error err = ERROR_INIT;
+
+	need_containers();
+	seen.find_nothing = true;
+	assert_int_equal(run(place, &container, &err), -ENOENT);
+	assert_int_equal(seen.released, 1);
+	assert_int_equal(seen.cleaned, 1);
+}
+
+/* Of a creation that was killed there is a configuration, and nobody knows whose. */
+static void what_was_killed_is_cleaned(void **state)
+{
+	struct place *place = *state;
+	char path[96];
+	cleanup_close int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "%s/state/one", place->directory);
+	assert_int_equal(file_mkdir_all(AT_FDCWD, path, 0755, NULL), 0);
+	(void)snprintf(path, sizeof(path), "%s/state/one/config.json", place->directory);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(file_write_all(fd, config, strlen(config)), 0);
+	assert_int_equal(runtime_sweep(&place->runtime, "one", NULL), 0);
+	assert_int_equal(seen.cleaned, 1);
+	assert_true(faccessat(AT_FDCWD, path, F_OK, 0) < 0);
 }
 
 /* exec through the paradigm: into something that runs, which is this program. */
@@ -271,6 +315,8 @@ int main(void)
 		cmocka_unit_test(is_found_by_name),
 		cmocka_unit_test_setup_teardown(prepares_before_and_becomes_inside, place_make, place_remove),
 		cmocka_unit_test_setup_teardown(what_it_refuses_leaves_nothing, place_make, place_remove),
+		cmocka_unit_test_setup_teardown(what_fails_later_is_cleaned, place_make, place_remove),
+		cmocka_unit_test_setup_teardown(what_was_killed_is_cleaned, place_make, place_remove),
 		cmocka_unit_test_setup_teardown(exec_is_its_own, place_make, place_remove),
 	};
 

@@ -275,8 +275,10 @@ int vm_prepare(enum vm_kind kind, struct paradigm_setup *setup, struct error *er
 	setup->own = prepared;
 	ret = prepare(kind, plan, err);
 	free(plan);
-	if (ret < 0)
+	if (ret < 0) {
 		vm_release(setup);
+		vm_clean(setup->spec);
+	}
 	return ret;
 }
 

@@ -59,6 +59,9 @@ int vm_clone_directory(struct vm_plan *plan, int dirfd, const char *path, bool r
 
 /* prepare_network.c: a card for each interface of the network namespace that is to be joined. */
 int vm_open_network(struct vm_plan *plan, struct error *err);
+/* struct paradigm's clean: the interfaces of that namespace have their packets again.  spec is what was asked for, or
+ * the shell's. */
+void vm_clean(const struct oci_spec *spec);
 
 /* prepare_devices.c: PCI devices of the host's; and what the monitor's process, once it is described, may do for them.
  */

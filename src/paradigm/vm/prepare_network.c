@@ -128,9 +128,6 @@ static int add_cards(struct vm_plan *plan, struct error *err)
 
 	for (size_t i = 0; ret == 0 && i < count; i++)
 		ret = add_card(plan, &list[i], err);
-	/* The interfaces are as they were: their taps go when the setup is released. */
-	for (size_t i = 0; ret < 0 && i < plan->config.nets_count; i++)
-		(void)redirect_remove(list[i].index);
 	if (ret < 0 || count == 0)
 		return ret;
 	network_write(list, count, &text);
@@ -146,6 +143,11 @@ static bool is_same(int left, int right)
 	       one.st_dev == other.st_dev;
 }
 
+static int open_joined(const struct oci_namespace *network)
+{
+	return open(network->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
 int vm_open_network(struct vm_plan *plan, struct error *err)
 {
 	const struct oci_namespace *network = &plan->spec->linux_.namespaces[OCI_NS_NETWORK];
@@ -156,7 +158,7 @@ int vm_open_network(struct vm_plan *plan, struct error *err)
 		return refuse_host(err);
 	if (!network->path)
 		return 0;
-	joined = open(network->path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	joined = open_joined(network);
 	if (own < 0 || joined < 0)
 		return error_errno(err, errno, "cannot open the network namespace %s", network->path);
 	if (is_same(own, joined))
@@ -167,4 +169,21 @@ int vm_open_network(struct vm_plan *plan, struct error *err)
 	ret = add_cards(plan, err);
 	back = namespace_join_fd(own, CLONE_NEWNET, "our own", ret < 0 ? NULL : err);
 	return ret < 0 ? ret : back;
+}
+
+/* By then the path may lead to another namespace, as that of a process whose number was given again: a redirection that
+ * leads nowhere is nobody's there either. */
+void vm_clean(const struct oci_spec *spec)
+{
+	const struct oci_namespace *network = &spec->linux_.namespaces[OCI_NS_NETWORK];
+	cleanup_close int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC), joined = -1;
+
+	if (!network->set || !network->path)
+		return;
+	joined = open_joined(network);
+	if (own < 0 || joined < 0 || is_same(own, joined) ||
+	    namespace_join_fd(joined, CLONE_NEWNET, network->path, NULL) < 0)
+		return;
+	(void)redirect_sweep();
+	(void)namespace_join_fd(own, CLONE_NEWNET, "our own", NULL);
 }
