@@ -19,6 +19,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "image/content.h"
 #include "image/kernel_private.h"
 
 extern char **environ;
@@ -123,7 +124,7 @@ static int download(const struct image_store *store, const char *package, const 
 		    struct error *err)
 {
 	/* As root, apt-get would download as a user who may not write here. */
-	static const char script[] = "cd \"$1\" && exec apt-get -q -o APT::Sandbox::User=root download \"$2\"";
+	static const char script[] = "cd -- \"$1\" && exec apt-get -q -o APT::Sandbox::User=root download \"$2\"";
 	const char *const argv[] = { "/bin/sh", "-c", script, "sh", dir, package, NULL };
 	cleanup_free char *output = NULL;
 	int status;
@@ -143,9 +144,9 @@ static int download(const struct image_store *store, const char *package, const 
 int kernel_fetch(struct image_store *store, const char *package, const struct kernel_addition *addition,
 		 struct kernel_added *added, struct error *err)
 {
-	cleanup_free char *resolved = NULL, *path = NULL;
-	char dir[] = "/var/tmp/caisson-fetch.XXXXXX";
+	cleanup_free char *resolved = NULL, *dir = NULL, *path = NULL;
 	struct kernel_addition with_origin = *addition;
+	struct store_tmp tmp = STORE_TMP_INIT;
 	int ret;
 
 	if (package && *package == '-')
@@ -154,12 +155,15 @@ int kernel_fetch(struct image_store *store, const char *package, const struct ke
 	if (ret < 0)
 		return ret;
 	package = resolved;
-	if (!mkdtemp(dir))
-		return error_errno(err, errno, "cannot make a directory in /var/tmp");
+	/* What an interrupted download has left there is removed by the store. */
+	ret = store_tmp_make(store, &tmp, err);
+	if (ret == 0 && !(dir = path_join(store->root, tmp.name)))
+		ret = error_errno(err, ENOMEM, "cannot fetch a kernel");
 	with_origin.origin = package;
-	ret = download(store, package, dir, &path, err);
+	if (ret == 0)
+		ret = download(store, package, dir, &path, err);
 	if (ret == 0)
 		ret = kernel_add(store, path, &with_origin, added, err);
-	(void)file_remove_all(AT_FDCWD, dir, NULL);
+	store_tmp_remove(store, &tmp);
 	return ret;
 }

@@ -260,7 +260,27 @@ patch() # FILE OFFSET BYTES
 	[ "$status" = 0 ]
 	run env PATH="$PWD/bin:$PATH" "$CAISSON_BUILD/bin/caisson" --root "$STORE" kernel fetch --name itself "linux-image-$VERSION"
 	[ "$status" = 0 ]
-	[ -z "$(find /var/tmp -maxdepth 1 -name 'caisson-fetch.*')" ]
+	[ -z "$(ls -A "$STORE/tmp")" ]
+}
+
+@test "what a killed fetch has downloaded is removed by the next" {
+	mkdir bin
+	printf '#!/bin/sh\necho "  Depends: linux-image-1"\n' >bin/apt-cache
+	cat >bin/apt-get <<-APT
+		#!/bin/sh
+		pwd >"$PWD/where"
+		echo part >part.deb
+		[ -e "$PWD/again" ] && exit 1
+		kill -9 \$PPID
+	APT
+	chmod +x bin/*
+	run -137 env PATH="$PWD/bin:$PATH" "$CAISSON_BUILD/bin/caisson" --root "$STORE" kernel fetch
+	cp where first
+	: >again
+	run -1 env PATH="$PWD/bin:$PATH" "$CAISSON_BUILD/bin/caisson" --root "$STORE" kernel fetch
+	[ "$(<first)" != "$(<where)" ]
+	[ ! -e "$(<first)" ]
+	[ ! -e "$(<where)" ]
 }
 
 @test "names of kernels are offered to the shells" {
