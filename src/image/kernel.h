@@ -27,14 +27,14 @@ struct kernel_addition {
 /* What came of it. */
 struct kernel_added {
 	char name[KERNEL_NAME_MAX + 1];
-	bool existed;	  /* it was there before: nothing was done, but for the default */
+	bool existed;	  /* the same was there before: nothing was done, but for the default */
 	char notice[256]; /* what is not as well as it could be: "it could not be unpacked ...", or "" */
 };
 
 /*
  * Adds what is at path: a bzImage or vmlinux; a directory with boot/vmlinuz-VERSION and lib/modules/VERSION (the newest
  * that has both); a Debian package with these.  Reports progress as the store's owner wants it.  -ENOEXEC, -ENOENT,
- * -EINVAL.
+ * -EINVAL; -EEXIST: another kernel has that name.
  */
 int kernel_add(struct image_store *store, const char *path, const struct kernel_addition *addition,
 	       struct kernel_added *added, struct error *err);

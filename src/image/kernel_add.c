@@ -286,6 +286,35 @@ static int make(struct image_store *store, struct kernel_work *work, const struc
 		       : 0;
 }
 
+static bool is_same_content(int one, int other)
+{
+	char left[65536], right[sizeof(left)];
+	off_t offset = 0;
+	ssize_t count;
+
+	while ((count = pread(one, left, sizeof(left), offset)) > 0) {
+		if (pread(other, right, (size_t)count, offset) != count || memcmp(left, right, (size_t)count) != 0)
+			return false;
+		offset += count;
+	}
+	return count == 0 && pread(other, right, 1, offset) == 0;
+}
+
+/* A kernel that was built again has its old name: it is not to be taken for the one that is there. */
+static int check_existing(const struct kernel_work *work, const struct found *found, const char *name,
+			  struct error *err)
+{
+	char path[KERNEL_NAME_MAX + sizeof("/bzImage")];
+	cleanup_close int fd = -1;
+
+	(void)snprintf(path, sizeof(path), "%s/%s", name, is_elf(found->kernel) ? "vmlinux" : "bzImage");
+	fd = openat(work->dir, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0 && is_same_content(found->kernel, fd))
+		return 0;
+	return error_set(err, EEXIST, "there is another kernel %s already; `caisson kernel rm %s`, or --name", name,
+			 name);
+}
+
 static int add(struct image_store *store, struct kernel_work *work, const char *path,
 	       const struct kernel_addition *addition, struct found *found, struct kernel_added *added,
 	       struct error *err)
@@ -301,8 +330,8 @@ static int add(struct image_store *store, struct kernel_work *work, const char *
 		return error_hint(err, "--name gives it one");
 	(void)snprintf(added->name, sizeof(added->name), "%s", name);
 	added->existed = faccessat(work->dir, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-	if (!added->existed)
-		ret = make(store, work, found, addition->origin ? addition->origin : path, added, err);
+	ret = added->existed ? check_existing(work, found, name, err)
+			     : make(store, work, found, addition->origin ? addition->origin : path, added, err);
 	return ret < 0 ? ret : choose_default(work->dir, addition, added->name, err);
 }
 

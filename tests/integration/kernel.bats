@@ -193,6 +193,32 @@ patch() # FILE OFFSET BYTES
 	[ -z "$(ls -A "$STORE/kernels")" ]
 }
 
+# As one is that was built again.
+@test "another kernel of the same name is refused, and the same one can become the default" {
+	make_bzimage one 6.1.0-test
+	cp one two
+	patch two 4000 changed
+	cp one longer
+	printf more >>longer
+	caisson kernel add one
+	caisson kernel add --name first --default one
+	local other
+	for other in two longer; do
+		try kernel add --default "$other"
+		[ "$status" = 1 ]
+		[[ "$output" == *"there is another kernel 6.1.0-test already; \`caisson kernel rm 6.1.0-test\`, or --name"* ]]
+		try kernel add "$other"
+		[ "$status" = 1 ]
+		[[ "$output" == *"another kernel"* ]]
+	done
+	[ "$(caisson kernel default)" = first ]
+	cmp one "$STORE/kernels/6.1.0-test/bzImage"
+	try kernel add --default one
+	[ "$status" = 0 ]
+	[[ "$output" == *"6.1.0-test was there already"*6.1.0-test ]]
+	[ "$(caisson kernel default)" = 6.1.0-test ]
+}
+
 @test "two who add the same at once leave one of it" {
 	make_bzimage bzImage 6.1.0-test
 	caisson kernel ls

@@ -114,6 +114,8 @@ static int add_kernel(struct cli *cli, int argc, char **argv)
 	if (ret == 0 && added.existed && !flags.make_default)
 		return program_say(cli, 1, "there is a kernel %s already; `caisson kernel rm %s`, or --name",
 				   added.name, added.name);
+	if (ret == 0 && added.existed && !flags.quiet)
+		(void)program_say(cli, 0, "%s was there already", added.name);
 	return print_added(cli, ret, &added, &err);
 }
 
