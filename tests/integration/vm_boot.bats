@@ -38,6 +38,19 @@ boot()
 	[[ "$output" == *"Linux version ${MACHINE_KERNEL##*/vmlinuz-}"*"smp: Brought up 1 node, 2 CPUs"*"Kernel panic"* ]]
 }
 
+# A sealed file in memory answers EPERM to whoever truncates it, as an immutable file does; -EPERM is -1.
+@test "a file that may not be opened ends it, whatever the reason" {
+	run -125 python3 - "$CAISSON_BUILD/bin/caisson" "$TINY" <<-'PYTHON'
+		import fcntl, os, sys
+		fd = os.memfd_create("sealed", os.MFD_ALLOW_SEALING)  # without MFD_CLOEXEC: it must be there afterwards
+		os.write(fd, b"content")
+		fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+		os.execl(sys.argv[1], "caisson", "vm", "boot", "--engine", "qemu", "--kernel", sys.argv[2],
+		         "--counters", f"/proc/self/fd/{fd}")
+	PYTHON
+	[[ "$output" == *"open file for counters /proc/"*"operation not permitted"* ]]
+}
+
 @test "what QEMU is not asked for is said, not passed over" {
 	run -125 boot --kernel "$TINY" --timeout 3
 	[[ "$output" == *"use timeout(1)"* ]]

@@ -215,12 +215,26 @@ static int open_devices(const struct boot_flags *flags, struct vm_config *config
 
 static int open_files(const struct boot_flags *flags, struct vm_config *config, struct error *err)
 {
-	config->kernel = open_file(flags->kernel, O_RDONLY, "kernel", err);
-	if (config->kernel >= 0 && flags->initrd)
-		config->initrd = open_file(flags->initrd, O_RDONLY, "initrd", err);
-	if (config->kernel >= 0 && config->initrd >= -1 && flags->counters)
-		config->counters = open_file(flags->counters, O_WRONLY | O_CREAT | O_TRUNC, "file for counters", err);
-	return config->kernel < 0 || config->initrd < -1 || config->counters < -1 ? -err->code : 0;
+	const struct {
+		const char *path;
+		int flags;
+		const char *what;
+		int *fd;
+	} files[] = {
+		{ flags->kernel, O_RDONLY, "kernel", &config->kernel },
+		{ flags->initrd, O_RDONLY, "initrd", &config->initrd },
+		{ flags->counters, O_WRONLY | O_CREAT | O_TRUNC, "file for counters", &config->counters },
+	};
+
+	/* -EPERM is -1, which stands for no file where one is left out. */
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		int fd = files[i].path ? open_file(files[i].path, files[i].flags, files[i].what, err) : -1;
+
+		if (files[i].path && fd < 0)
+			return fd;
+		*files[i].fd = fd;
+	}
+	return 0;
 }
 
 static int become_vmm(struct cli *cli, const struct vm_config *config, struct error *err)
