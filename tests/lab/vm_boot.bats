@@ -148,6 +148,38 @@ linux() { # WORDS ARG...
 	[ ! -e /proc/$vmm ]
 }
 
+# Its console is a pipe that is full and has a reader who does not read.
+@test "vm boot: a guest that nobody listens to ends by the timeout, a signal, or from its terminal" {
+	local unread=$BATS_TEST_TMPDIR/unread
+	mkfifo "$unread"
+	exec 7<>"$unread"
+	machine_kernel "$BATS_TEST_TMPDIR/kernel" 66 ba f8 03 b0 78 ee eb fd
+	run -124 bash -c 'timeout -s KILL 100 caisson vm boot --engine kvm --kernel "$0" --timeout 3 2>&1 >&7 3>&-' \
+		"$BATS_TEST_TMPDIR/kernel" <"$EMPTY"
+	[[ $output == *"took too long"* ]]
+	timeout 100 caisson vm boot --engine kvm --kernel "$BATS_TEST_TMPDIR/kernel" --vcpus 2 <"$EMPTY" >&7 3>&- &
+	sleep 2
+	kill -TERM $!
+	run -143 wait $!
+	# Ctrl-A x, behind what the guest cannot be given.
+	run -0 timeout -s KILL 100 script -qec "caisson vm boot --engine kvm --kernel '$BATS_TEST_TMPDIR/kernel' >&7" /dev/null \
+		< <(sleep 2; printf 'abc'; sleep 1; printf '\001x'; sleep 100) 3>&-
+	exec 7>&-
+}
+
+@test "vm boot: what a guest wrote is read to its end, however late" {
+	local late=$BATS_TEST_TMPDIR/late
+	mkfifo "$late"
+	exec 7<>"$late"
+	# 70000 bytes, more than a pipe holds; then 0x10 to port 0xf4
+	machine_kernel "$BATS_TEST_TMPDIR/kernel" b9 70 11 01 00 66 ba f8 03 b0 78 ee e2 fd b0 10 e6 f4 f4 eb fd
+	timeout 100 caisson vm boot --engine kvm --kernel "$BATS_TEST_TMPDIR/kernel" <"$EMPTY" >&7 3>&- &
+	sleep 3
+	[ "$(head -c 70000 <&7 | tr -d x | wc -c)" = 0 ]
+	run -33 wait $!
+	exec 7>&-
+}
+
 @test "vm boot: damaged kernels are refused" {
 	head -c 100000 "$KERNEL" >"$BATS_TEST_TMPDIR/short"
 	STATUS=125 boot --kernel "$BATS_TEST_TMPDIR/short"

@@ -162,6 +162,7 @@ static void test_loop(void **state)
 	for (int i = 0; i < 40; i++)
 		out(&line, 0, (uint8_t)i);
 	assert_int_equal(serial_input(line.serial, "z", 1), 0);
+	assert_int_equal(serial_try_input(line.serial, "z", 1), 0);
 	assert_true(in(&line, 5) & 2);	/* overrun */
 	assert_false(in(&line, 5) & 2); /* which is told once */
 	while (in(&line, 5) & 1)

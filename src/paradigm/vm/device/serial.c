@@ -330,17 +330,37 @@ struct serial *serial_make(const struct serial_options *options)
 	return serial;
 }
 
-size_t serial_input(struct serial *serial, const void *bytes, size_t count)
+/* With the lock held. */
+static size_t take_input(struct serial *serial, const void *bytes, size_t count)
 {
 	size_t taken = 0;
 
-	(void)pthread_mutex_lock(&serial->device.lock);
 	/* In loop mode the line is not connected: it waits. */
 	while (!(serial->modem_control & MODEM_LOOP) && taken < count && serial->input_count < SERIAL_INPUT)
 		receive(serial, ((const uint8_t *)bytes)[taken++]);
 	if (taken < count)
 		serial->refused = true;
 	update(serial);
+	return taken;
+}
+
+size_t serial_input(struct serial *serial, const void *bytes, size_t count)
+{
+	size_t taken;
+
+	(void)pthread_mutex_lock(&serial->device.lock);
+	taken = take_input(serial, bytes, count);
+	(void)pthread_mutex_unlock(&serial->device.lock);
+	return taken;
+}
+
+ssize_t serial_try_input(struct serial *serial, const void *bytes, size_t count)
+{
+	ssize_t taken;
+
+	if (pthread_mutex_trylock(&serial->device.lock) != 0)
+		return -EAGAIN;
+	taken = (ssize_t)take_input(serial, bytes, count);
 	(void)pthread_mutex_unlock(&serial->device.lock);
 	return taken;
 }

@@ -9,6 +9,8 @@
 #ifndef CAISSON_PARADIGM_VM_DEVICE_SERIAL_H
 #define CAISSON_PARADIGM_VM_DEVICE_SERIAL_H
 
+#include <sys/types.h>
+
 #include "paradigm/vm/device/device.h"
 
 enum { SERIAL_FIFO = 16, SERIAL_INPUT = 1024 };
@@ -40,5 +42,7 @@ struct serial *serial_make(const struct serial_options *options);
 
 /* Bytes from outside; returns how many were taken.  Takes the lock. */
 size_t serial_input(struct serial *serial, const void *bytes, size_t count);
+/* The same for who must not wait for a vCPU whose output waits: -EAGAIN. */
+ssize_t serial_try_input(struct serial *serial, const void *bytes, size_t count);
 
 #endif

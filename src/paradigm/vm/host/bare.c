@@ -20,11 +20,15 @@
 #include "paradigm/vm/host/confine.h"
 #include "paradigm/vm/machine/machine.h"
 
-enum { OUTPUT_MAX = 4096, TICK_MS = 20, QUIET_TICKS = 10, ESCAPE = 1 /* Ctrl-A */ };
+/* A terminal or pipe that says it has room has room for a chunk. */
+enum { OUTPUT_MAX = 4096, CHUNK = 256, TICK_MS = 20, QUIET_TICKS = 10, ESCAPE = 1 /* Ctrl-A */ };
 
 /*
  * What the guest writes, byte by byte, goes out by lines.  What makes no line (a prompt) goes out at the next tick of
  * the main thread, who ticks only as long as there is output: the first byte after a pause wakes him.
+ *
+ * A vCPU whose output nobody reads waits, with this lock and its serial port's.  The main thread, who can end that,
+ * waits for neither.
  */
 struct output {
 	pthread_mutex_t lock;
@@ -32,6 +36,7 @@ struct output {
 	size_t count;
 	bool ticking;
 	bool gone; /* nobody reads any more */
+	bool over; /* nobody is waited for any more.  Atomic */
 };
 
 struct bare {
@@ -42,29 +47,43 @@ struct bare {
 	unsigned quiet; /* ticks without output */
 	char typed[256];
 	size_t typed_first, typed_count; /* what the guest has not taken yet */
+	bool held;			 /* because a vCPU was at the serial port: it is tried again */
+	bool ended;			 /* the machine; what it wrote goes out yet */
 	bool escaped;
 	bool raw;
 	bool plain; /* standard input is nothing that can be waited for: a file */
+	bool deaf;  /* it is not waited for: there is no room for more */
 	struct termios saved;
 	int status; /* -1: the machine's */
 };
 
-/* With the lock held. */
-static void flush(struct output *output)
+static bool is_over(const struct output *output)
+{
+	return __atomic_load_n(&output->over, __ATOMIC_SEQ_CST);
+}
+
+/* With the lock held: all of it, or what can go at once.  What is left goes out later. */
+static void flush(struct output *output, bool wait)
 {
 	size_t done = 0;
 
 	while (!output->gone && done < output->count) {
-		ssize_t count = write(STDOUT_FILENO, output->bytes + done, output->count - done);
+		size_t most = output->count - done < CHUNK ? output->count - done : CHUNK;
+		struct pollfd room = { .fd = STDOUT_FILENO, .events = POLLOUT };
+		ssize_t count;
 
+		if (poll(&room, 1, wait && !is_over(output) ? TICK_MS : 0) <= 0) {
+			if (!wait || is_over(output))
+				break;
+			continue;
+		}
+		count = write(STDOUT_FILENO, output->bytes + done, most);
 		if (count > 0)
 			done += (size_t)count;
-		else if (count < 0 && errno == EAGAIN)
-			(void)poll(&(struct pollfd){ .fd = STDOUT_FILENO, .events = POLLOUT }, 1, TICK_MS);
-		else if (count == 0 || errno != EINTR)
+		else if (count == 0 || (errno != EINTR && errno != EAGAIN))
 			output->gone = true;
-		else
-			break; /* a vCPU that is to stop: what is left goes out later */
+		else if (!wait || is_over(output))
+			break;
 	}
 	memmove(output->bytes, output->bytes + done, output->count - done);
 	output->count -= done;
@@ -81,13 +100,13 @@ static void take_output(void *context, const void *bytes, size_t count)
 	(void)pthread_mutex_lock(&output->lock);
 	for (size_t i = 0; i < count; i++) {
 		if (output->count == OUTPUT_MAX)
-			flush(output);
+			flush(output, true);
 		if (output->count < OUTPUT_MAX)
 			output->bytes[output->count++] = ((const char *)bytes)[i];
 		line = line || ((const char *)bytes)[i] == '\n';
 	}
 	if (line)
-		flush(output);
+		flush(output, true);
 	if (!output->ticking) {
 		output->ticking = true;
 		if (write(bare->wake.fd, &one, sizeof(one)) < 0)
@@ -114,37 +133,46 @@ static void drain(int fd)
 		return;
 }
 
-static void on_wake(struct loop_source *source, uint32_t events)
+static void start_ticks(struct bare *bare)
 {
-	struct bare *bare = source->context;
-
-	(void)events;
-	drain(source->fd);
 	bare->quiet = 0;
 	set_timer(bare->tick.fd, TICK_MS, TICK_MS);
 }
 
-static void on_tick(struct loop_source *source, uint32_t events)
+static void on_wake(struct loop_source *source, uint32_t events)
 {
-	struct bare *bare = source->context;
-
 	(void)events;
 	drain(source->fd);
-	(void)pthread_mutex_lock(&bare->output.lock);
-	bare->quiet = bare->output.count ? 0 : bare->quiet + 1;
-	flush(&bare->output);
-	if (bare->quiet >= QUIET_TICKS) {
-		bare->output.ticking = false;
-		set_timer(source->fd, 0, 0);
-	}
-	(void)pthread_mutex_unlock(&bare->output.lock);
+	start_ticks(source->context);
 }
 
+/* What can go out, goes; with all of it, after the machine's end, the loop ends. */
+static void put_out(struct bare *bare)
+{
+	struct output *output = &bare->output;
+
+	if (pthread_mutex_trylock(&output->lock) != 0)
+		return; /* a vCPU does it, or waits */
+	bare->quiet = output->count || bare->held ? 0 : bare->quiet + 1;
+	flush(output, false);
+	if (bare->ended && (output->count == 0 || output->gone))
+		loop_stop(&bare->loop);
+	if (bare->quiet >= QUIET_TICKS) {
+		output->ticking = false;
+		set_timer(bare->tick.fd, 0, 0);
+	}
+	(void)pthread_mutex_unlock(&output->lock);
+}
+
+/* From outside.  The guest's own end, if that was before, is what is told. */
 static void finish(struct bare *bare, int status)
 {
-	if (bare->status < 0)
+	if (bare->status < 0 && !bare->ended)
 		bare->status = status;
+	__atomic_store_n(&bare->output.over, true, __ATOMIC_SEQ_CST);
 	machine_stop(bare->machine);
+	if (bare->ended)
+		loop_stop(&bare->loop);
 }
 
 /* Takes the terminal's escapes out of what was typed; returns how many bytes are for the guest. */
@@ -162,15 +190,24 @@ static size_t unescape(struct bare *bare, char *bytes, size_t count)
 	return kept;
 }
 
-/* To the guest as far as it takes it; nothing is read before it has. */
+/* To the guest as far as it takes it; nothing is read for which there is no room. */
 static void pass_on(struct bare *bare)
 {
-	size_t taken = machine_console_input(bare->machine, bare->typed + bare->typed_first, bare->typed_count);
+	ssize_t taken = machine_console_try_input(bare->machine, bare->typed + bare->typed_first, bare->typed_count);
 
-	bare->typed_first += taken;
-	bare->typed_count -= taken;
-	if (!bare->plain && bare->input.fd >= 0)
-		(void)loop_change(&bare->loop, &bare->input, bare->typed_count ? 0 : EPOLLIN);
+	bare->held = taken < 0;
+	if (bare->held)
+		start_ticks(bare);
+	bare->typed_first += taken > 0 ? (size_t)taken : 0;
+	bare->typed_count -= taken > 0 ? (size_t)taken : 0;
+	if (bare->plain || bare->input.fd < 0 || bare->deaf == (bare->typed_count == sizeof(bare->typed)))
+		return;
+	bare->deaf = !bare->deaf;
+	/* Not loop_change(): a pipe's end would be told all the time. */
+	if (bare->deaf)
+		loop_remove(&bare->loop, &bare->input);
+	else
+		(void)loop_add(&bare->loop, &bare->input, EPOLLIN, NULL);
 }
 
 /* A file, as far as the guest takes it. */
@@ -197,12 +234,27 @@ static void on_room(void *context)
 	read_file(bare);
 }
 
+static void on_tick(struct loop_source *source, uint32_t events)
+{
+	struct bare *bare = source->context;
+
+	(void)events;
+	drain(source->fd);
+	if (bare->held)
+		on_room(bare);
+	put_out(bare);
+}
+
 static void on_input(struct loop_source *source, uint32_t events)
 {
 	struct bare *bare = source->context;
-	ssize_t count = read(source->fd, bare->typed, sizeof(bare->typed));
+	char *end = bare->typed + bare->typed_count;
+	ssize_t count;
 
 	(void)events;
+	memmove(bare->typed, bare->typed + bare->typed_first, bare->typed_count);
+	bare->typed_first = 0;
+	count = read(source->fd, end, sizeof(bare->typed) - bare->typed_count);
 	if (count < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (count <= 0) {
@@ -210,8 +262,7 @@ static void on_input(struct loop_source *source, uint32_t events)
 		source->fd = -1;
 		return;
 	}
-	bare->typed_first = 0;
-	bare->typed_count = bare->raw ? unescape(bare, bare->typed, (size_t)count) : (size_t)count;
+	bare->typed_count += bare->raw ? unescape(bare, end, (size_t)count) : (size_t)count;
 	if (bare->typed_count)
 		pass_on(bare);
 }
@@ -237,7 +288,12 @@ static void on_end(struct loop_source *source, uint32_t events)
 	struct bare *bare = source->context;
 
 	(void)events;
-	loop_stop(&bare->loop);
+	loop_remove(&bare->loop, source);
+	bare->ended = true;
+	if (is_over(&bare->output))
+		loop_stop(&bare->loop);
+	start_ticks(bare);
+	put_out(bare);
 }
 
 static int add(struct bare *bare, struct loop_source *source, int fd,
@@ -368,8 +424,9 @@ static int run(struct bare *bare, const struct vm_config *config, struct error *
 	if (result < 0)
 		return result;
 	restore_terminal(bare);
+	__atomic_store_n(&bare->output.over, true, __ATOMIC_SEQ_CST);
 	(void)pthread_mutex_lock(&bare->output.lock);
-	flush(&bare->output);
+	flush(&bare->output, false);
 	(void)pthread_mutex_unlock(&bare->output.lock);
 	write_counters(bare, config->counters);
 	return tell(bare);

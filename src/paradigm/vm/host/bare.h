@@ -16,7 +16,7 @@
  *     125                the machine could not be started
  *     128 + N            ended by signal N
  *
- * Why is said on standard error, in all cases but the first two.
+ * Why is said on standard error, but for the first two and the last.
  */
 #ifndef CAISSON_PARADIGM_VM_HOST_BARE_H
 #define CAISSON_PARADIGM_VM_HOST_BARE_H

@@ -323,6 +323,11 @@ size_t machine_console_input(struct machine *machine, const void *bytes, size_t 
 	return serial_input(machine->console, bytes, count);
 }
 
+ssize_t machine_console_try_input(struct machine *machine, const void *bytes, size_t count)
+{
+	return serial_try_input(machine->console, bytes, count);
+}
+
 void machine_on_room(struct machine *machine, void (*room)(void *context), void *context)
 {
 	machine->on_room_context = context;

@@ -12,6 +12,7 @@
 #define CAISSON_PARADIGM_VM_MACHINE_MACHINE_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "base/loop.h"
 #include "paradigm/vm/config.h"
@@ -66,6 +67,8 @@ void machine_free(struct machine *machine);
 /* Bytes to the guest; how many were taken (the rest when the guest has read: try again after a byte was output, or
  * when room() is called). */
 size_t machine_console_input(struct machine *machine, const void *bytes, size_t count);
+/* The same for who must not wait for a vCPU whose output to the console waits: -EAGAIN, and nobody calls. */
+ssize_t machine_console_try_input(struct machine *machine, const void *bytes, size_t count);
 size_t machine_agent_input(struct machine *machine, const void *bytes, size_t count);
 /* Called (on the loop) when there is room again after one of them took less than it was given. */
 void machine_on_room(struct machine *machine, void (*room)(void *context), void *context);
