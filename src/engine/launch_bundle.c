@@ -125,6 +125,13 @@ static bool has_disk(const struct instance *instance)
 	return paradigm && paradigm->root_is_disk;
 }
 
+static bool has_own_kernel(const struct instance *instance)
+{
+	const struct paradigm *paradigm = launch_paradigm(instance);
+
+	return paradigm && paradigm->own_kernel;
+}
+
 /* A volatile overlay refuses to be mounted twice; its work directory is scratch. */
 static int renew_work(const struct instance *instance, struct error *err)
 {
@@ -351,6 +358,9 @@ static int build_config(struct instance *instance, const struct launch_options *
 	if (has_disk(instance)) {
 		facts.disk = disk;
 		facts.disk_base = base;
+	}
+	if (has_own_kernel(instance)) {
+		facts.own_kernel = true;
 		/* Only at first: what has run since is on its disk. */
 		if (*document_text(instance->record, "HostConfig.Snapshot") && !instance_marked(instance, "last-run"))
 			facts.snapshot = snapshot;

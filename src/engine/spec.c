@@ -355,11 +355,13 @@ static void add_machine(json_t *config, const json_t *record, const struct spec_
 	if (*isolation && strcmp(isolation, "default") != 0 && strcmp(isolation, "container") != 0)
 		(void)json_object_set_new(document_at(config, "annotations"), "run.oci.handler",
 					  json_string(isolation));
-	if (!facts->disk)
+	if (facts->disk) {
+		(void)document_set(config, "vm.image", json_pack("{s:s,s:s}", "path", facts->disk, "format", "qcow2"));
+		(void)json_object_set_new(document_at(config, "annotations"), "org.caisson.vm.image.backing",
+					  json_string(facts->disk_base));
+	}
+	if (!facts->own_kernel)
 		return;
-	(void)document_set(config, "vm.image", json_pack("{s:s,s:s}", "path", facts->disk, "format", "qcow2"));
-	(void)json_object_set_new(document_at(config, "annotations"), "org.caisson.vm.image.backing",
-				  json_string(facts->disk_base));
 	if (document_int(record, "HostConfig.Vcpus"))
 		(void)document_set(config, "vm.hwConfig.vcpus", json_integer(document_int(record, "HostConfig.Vcpus")));
 	if (*kernel == '/')

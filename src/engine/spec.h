@@ -30,6 +30,7 @@ struct spec_facts {
 	const char *rootfs;    /* where the root is attached: absolute */
 	const char *disk,
 		*disk_base;   /* a qcow2 image with the root, and the raw one that it stands on; NULL: no disk */
+	bool own_kernel;      /* struct paradigm; only then: */
 	const char *kernels;  /* directory of kernels; NULL: the system's */
 	const char *snapshot; /* directory of the saved machine to begin from; NULL: none */
 	const struct image_user *user;

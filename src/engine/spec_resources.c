@@ -265,7 +265,7 @@ json_t *spec_build_devices(const json_t *record, const struct spec_facts *facts,
 	size_t i;
 
 	/* On a kernel of its own their numbers mean other devices, or none. */
-	if (document_bool(record, "HostConfig.Privileged") && !facts->disk)
+	if (document_bool(record, "HostConfig.Privileged") && !facts->own_kernel)
 		ret = add_host_devices(devices, err);
 	json_array_foreach (document_at(record, "HostConfig.Devices"), i, item) {
 		if (ret == 0)

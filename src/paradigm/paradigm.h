@@ -57,6 +57,10 @@ struct paradigm {
 	/* The instance's root file system is a disk of its own (vm.image of the specification), made from the image. */
 	bool root_is_disk;
 
+	/* The workload runs on a kernel that is not the host's: there is a kernel to be chosen for it, and processors;
+	 * of the host's namespaces it can be in none but the network's, and numbers of devices mean others there. */
+	bool own_kernel;
+
 	/* What works in it are threads of the host's, each with a name that says what it does: worth a line of `top`.
 	 */
 	bool named_threads;

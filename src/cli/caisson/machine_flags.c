@@ -192,7 +192,7 @@ int machine_flags_check(const json_t *document, struct error *err)
 	const char *isolation = document_text(document, ISOLATION);
 	const struct paradigm *paradigm = paradigm_find(paradigms_all, isolation);
 
-	if (paradigm && paradigm->root_is_disk)
+	if (paradigm && paradigm->own_kernel)
 		return check_shared(document, isolation, err);
 	if (!asks_for_machine(document))
 		return 0;

@@ -66,9 +66,9 @@ static int become(const struct paradigm_setup *setup, const struct oci_process *
 
 #define MACHINE(name_, prepare_)                                                                                     \
 	{                                                                                                            \
-		.name = (name_), .root_is_disk = true, .named_threads = true, .probe = probe, .prepare = (prepare_), \
-		.release = vm_release, .clean = vm_clean, .find = find, .become = become, .exec = vmm_exec,          \
-		.update = vmm_update, .counters = vmm_counters, .memory_events = VM_MEMORY_EVENTS,                   \
+		.name = (name_), .root_is_disk = true, .own_kernel = true, .named_threads = true, .probe = probe,    \
+		.prepare = (prepare_), .release = vm_release, .clean = vm_clean, .find = find, .become = become,     \
+		.exec = vmm_exec, .update = vmm_update, .counters = vmm_counters, .memory_events = VM_MEMORY_EVENTS, \
 		.snapshot = vmm_snapshot,                                                                            \
 	}
 
