@@ -239,6 +239,16 @@ rss() # PID: KiB that no guest has
 	nothing_is_left
 }
 
+@test "sockets that are too small for a server of files are said before it begins" {
+	local before
+	before=$(cat /proc/sys/net/core/wmem_max)
+	echo 65536 >/proc/sys/net/core/wmem_max
+	run -125 caisson run --rm --isolation pv -v /scratch/shared:/shared box:1 true
+	echo "$before" >/proc/sys/net/core/wmem_max
+	[[ $output == *"set the sysctl net.core.wmem_max to "* ]]
+	nothing_is_left
+}
+
 @test "the guest's kernel panics under the workload" {
 	run -125 --separate-stderr caisson run --rm --privileged --isolation pv box:1 sh -c 'echo c >/proc/sysrq-trigger; sleep 100'
 	[[ $stderr == *"the virtual machine was reset while its process ran"*"Kernel panic - not syncing"* ]]

@@ -820,6 +820,12 @@ static void test_end(void **state)
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_int_equal(status, 0);
 	}
+	/* What it cannot go on after is told by its status. */
+	assert_int_equal(fs_start(share.fd, true, FS_MESSAGES, NULL, &socket, &pid, NULL), 0);
+	assert_int_equal(send(socket, "x", 1, MSG_NOSIGNAL), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+	close(socket);
 	close_share(&share);
 }
 

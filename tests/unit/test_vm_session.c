@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -24,6 +25,7 @@
 #include "paradigm/vm/host/console.h"
 #include "paradigm/vm/host/server.h"
 #include "paradigm/vm/host/session.h"
+#include "paradigm/vm/host/shares.h"
 
 /* One VMM, without a machine. */
 struct vmm {
@@ -766,6 +768,31 @@ static void test_control_crowd(void **state)
 	}
 }
 
+static void end_child(struct shares *shares, int status)
+{
+	siginfo_t info;
+
+	*shares = (struct shares){ .count = 1, .pids = { fork() } };
+	if (shares->pids[0] == 0)
+		_exit(status);
+	assert_true(shares->pids[0] > 0);
+	assert_int_equal(waitid(P_PID, (id_t)shares->pids[0], &info, WEXITED | WNOWAIT), 0);
+}
+
+static void test_shares_end(void **state)
+{
+	struct shares shares;
+	struct error err = ERROR_INIT;
+
+	(void)state;
+	end_child(&shares, 0);
+	assert_int_equal(shares_check(&shares, &err), 0);
+	end_child(&shares, 1);
+	assert_int_equal(shares_check(&shares, &err), -EIO);
+	assert_non_null(strstr(err.text, "shared directory"));
+	assert_int_equal(shares_check(&shares, &err), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -785,6 +812,7 @@ int main(void)
 		TEST(test_control_settle),
 		TEST(test_control_hostile),
 		TEST(test_control_crowd),
+		cmocka_unit_test(test_shares_end),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN); /* as the supervisor's mask does */

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,8 @@
 #include "linux/capability.h"
 #include "linux/clone.h"
 
-/* A message is one piece of the socket's buffer. */
-enum { BUFFER = 4 * FUSE_REQUEST_MAX };
+/* A message is one piece of the socket's buffer, of which the kernel keeps some (unix(7) does not tell: net/unix). */
+enum { BUFFER = 4 * FUSE_REQUEST_MAX, SOCKET_OVERHEAD = 32 };
 
 struct buffers {
 	uint8_t request[sizeof(struct fs_message) + FUSE_REQUEST_MAX];
@@ -119,6 +120,14 @@ struct job {
 	pid_t parent;
 };
 
+/* Who answers somebody who is gone by then has served to the end. */
+static bool is_hung_up(int socket)
+{
+	struct pollfd other = { .fd = socket };
+
+	return poll(&other, 1, 0) == 1 && other.revents & POLLHUP;
+}
+
 static int serve(const struct job *job)
 {
 	const int keep[] = { job->directory, job->socket, job->words };
@@ -141,7 +150,23 @@ static int serve(const struct job *job)
 	ret = job->protocol == FS_MESSAGES ? fs_serve_messages(server, job->socket)
 					   : fs_serve_vhost_user(server, job->socket);
 	fuse_server_free(server);
-	return ret;
+	return ret < 0 && is_hung_up(job->socket) ? 0 : ret;
+}
+
+/* One that is too long for the socket cannot be sent at all: the first large READ would be the last. */
+static int check_room(int socket, struct error *err)
+{
+	const int needed = (int)sizeof(((struct buffers *)NULL)->reply) + SOCKET_OVERHEAD;
+	int size = 0;
+
+	if (getsockopt(socket, SOL_SOCKET, SO_SNDBUF, &size, &(socklen_t){ sizeof(size) }) < 0)
+		return error_errno(err, errno, "cannot make the file server's socket");
+	/* The kernel says twice what may be asked for. */
+	return size >= needed ? 0
+			      : error_set(err, ENOBUFS,
+					  "a shared directory needs sockets that hold %d bytes: set the sysctl "
+					  "net.core.wmem_max to %d at least",
+					  needed, (needed + 1) / 2);
 }
 
 /* What the new process says of itself: nothing, when it serves. */
@@ -178,6 +203,9 @@ int fs_start(int directory, bool read_only, enum fs_protocol protocol, int (*con
 	mouth = words[1];
 	for (int i = 0; i < 2 && protocol == FS_MESSAGES; i++) /* as far as the system lets it */
 		(void)setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	ret = protocol == FS_MESSAGES ? check_room(ours, err) : 0;
+	if (ret < 0)
+		return ret;
 	job.socket = theirs;
 	job.words = mouth;
 	job.parent = getpid();

@@ -43,6 +43,9 @@ int shares_check(struct shares *shares, struct error *err)
 		if (WIFSIGNALED(status))
 			return error_set(err, EIO, "the server of a shared directory was killed by signal %d",
 					 WTERMSIG(status));
+		/* Or the guest would wait for its answers for ever. */
+		if (WEXITSTATUS(status) != 0)
+			return error_set(err, EIO, "the server of a shared directory has given up");
 	}
 	return 0;
 }

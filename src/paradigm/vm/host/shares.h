@@ -20,7 +20,8 @@ struct shares {
 /* One for each share, whose server is set; before there are threads, and while there are capabilities.  After a failure
  * shares_stop() is due, too. */
 int shares_start(struct shares *shares, struct vm_config *config, struct error *err);
-/* After SIGCHLD: an error when one was killed, without which the machine has no use for its files. */
+/* After SIGCHLD: an error when one was killed, or could not go on: without it the guest waits for its files for ever.
+ */
 int shares_check(struct shares *shares, struct error *err);
 void shares_stop(struct shares *shares);
 
