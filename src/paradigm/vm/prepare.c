@@ -66,7 +66,8 @@ static int choose_engine(struct vm_plan *plan, struct error *err)
 		ret = config->kvm;
 	else if (choice.engine == VM_ENGINE_KVM && config->machine)
 		ret = error_set(err, ENOTSUP,
-				"machine types are QEMU's: add the annotation " VM_ANNOTATION "engine=qemu");
+				"machine types are QEMU's: say --engine qemu, or add the annotation " VM_ANNOTATION
+				"engine=qemu");
 	vm_choice_close(&choice);
 	return ret;
 }

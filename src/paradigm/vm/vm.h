@@ -6,8 +6,8 @@
  *     pv   the guest knows: virtio, KVM's clock and hypercalls
  *     vm   the guest is told nothing, and finds hardware that it has drivers for
  *
- * What runs the machine is chosen here (engine_choose()), everything that it
- * needs is opened here, and the monitor, caisson-vmm, gets descriptors only.
+ * What runs the machine is chosen here (vm_choose()), everything that it needs
+ * is opened here, and the monitor, caisson-vmm, gets descriptors only.
  */
 #ifndef CAISSON_PARADIGM_VM_VM_H
 #define CAISSON_PARADIGM_VM_VM_H
