@@ -34,8 +34,7 @@ int handed_file(const struct agent_frame *frame, struct error *err)
 	    !agent_number(frame, 3, &gid))
 		return error_set(err, EPROTO, "a file that is handed in is too short");
 	name_mount(path, index);
-	/* One that is longer than a frame comes in several. */
-	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0 || file_write_all(fd, frame->payload + FILE_HEADER, frame->size - FILE_HEADER) < 0 ||
 	    fchown(fd, uid, gid) < 0 || fchmod(fd, mode & 07777) < 0)
 		return error_errno(err, errno, "cannot take the file for mount %u", index);
@@ -64,24 +63,21 @@ static int mount_share(struct agent *agent, const char *tag, bool read_only, str
 
 int handed_share(struct agent *agent, const struct agent_frame *frame, struct error *err)
 {
-	const char *tag = (const char *)frame->payload + SHARE_HEADER, *end = tag + frame->size - SHARE_HEADER;
-	const char *path = memchr(tag, '\0', frame->size - SHARE_HEADER);
-	cleanup_str struct str target = STR_INIT;
-	uint32_t index = 0, read_only = 0;
-	char place[64];
+	uint32_t index = 0, read_only = 0, size = frame->size - SHARE_HEADER;
+	char tag[TAG_MAX + 1] = "", target[64 + TAG_MAX], place[64];
 	int ret;
 
 	(void)agent_number(frame, 0, &index);
 	(void)agent_number(frame, 1, &read_only);
-	if (!path)
-		return error_set(err, EPROTO, "a share that is handed in has no path");
-	path++;
+	if (size > TAG_MAX)
+		return error_set(err, EPROTO, "a share has an impossible tag");
+	memcpy(tag, frame->payload + SHARE_HEADER, size);
 	ret = mount_share(agent, tag, read_only, err);
 	if (ret < 0)
 		return ret;
-	str_printf(&target, "%s/%s/%.*s", BOOT_SHARES, tag, (int)(end - path), path);
+	(void)snprintf(target, sizeof(target), "%s/%s", BOOT_SHARES, tag);
 	name_mount(place, index);
-	if (str_failed(&target) || symlink(str_text(&target), place) < 0)
+	if (symlink(target, place) < 0)
 		return error_errno(err, errno, "cannot take the share for mount %u", index);
 	return 0;
 }

@@ -70,6 +70,17 @@ words='uname -r; id -u; id -g; echo $GREETING; pwd; hostname; cat; touch /tmp/x;
 	[[ "$output" == "shared "*" / 256MiB qemu" ]]
 }
 
+guest_figures()
+{
+	caisson stats --no-stream --format '{{json .Counters.guest}}' shared |
+		jq -e ".memory_total > 200000000 and .memory_available > 50000000 and .network_sent == 0 and
+			.container_cpu_ns > 0 and .container_memory > 0 and .container_processes > 1"
+}
+
+@test "stats has what its guest counts" {
+	eventually guest_figures
+}
+
 @test "exec runs further processes in it" {
 	run -4 caisson exec shared sh -c 'ps | grep -c "[b]egun"; hostname; exit 4' <"$BATS_FILE_TMPDIR/empty"
 	[ "${lines[0]}" = 1 ] || [ "${lines[0]}" = 2 ]

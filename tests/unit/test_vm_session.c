@@ -36,7 +36,7 @@ struct vmm {
 	struct str heard;	   /* the kinds that it heard, as text */
 	struct str bytes;	   /* of INPUT */
 	size_t room;		   /* bytes that the line takes */
-	unsigned int hellos, started, failed, exited, overs, stopped;
+	unsigned int hellos, started, failed, exited, overs;
 	int holds; /* snapshots that are being taken; -1: there are none */
 	uint32_t status, granted_output;
 	char words[128];
@@ -144,11 +144,6 @@ static int take_nothing(void *context, uint64_t bytes, struct error *err)
 {
 	(void)context, (void)err;
 	return bytes == UINT64_C(7) << 20 ? 0 : -EINVAL;
-}
-
-static void on_stop(void *context)
-{
-	((struct vmm *)context)->stopped++;
 }
 
 static int setup(void **state)
@@ -531,7 +526,6 @@ static int open_server(struct vmm *vmm)
 		.snapshot = save_nothing,
 		.resume = go_on,
 		.balloon = take_nothing,
-		.stop = on_stop,
 		.context = vmm,
 	};
 	sa_family_t family = AF_UNIX;
@@ -653,11 +647,6 @@ static void test_control_requests(void **state)
 	close(client);
 	turn(vmm);
 	assert_int_equal(vmm->holds, 0);
-	client = dial(vmm, listener);
-	request(vmm, client, (struct control_message){ .kind = CONTROL_STOP }, "", NULL, 0);
-	expect_reply(client, CONTROL_DONE, 0, "");
-	assert_int_equal(vmm->stopped, 1);
-	close(client);
 }
 
 /* The guest is asked to do what it has put off, and everybody who asked for it hears when that is done. */
@@ -719,7 +708,7 @@ static void test_control_hostile(void **state)
 		{ { .kind = CONTROL_RESIZE, .number = 65536 }, "", 0 },
 		{ { .kind = CONTROL_SNAPSHOT }, "", 1 },
 		{ { .kind = CONTROL_COUNTERS, .size = 1 }, "x", 0 },
-		{ { .kind = CONTROL_STOP }, "", 20 },
+		{ { .kind = CONTROL_BALLOON }, "", 20 },
 	};
 	struct vmm *vmm = *state;
 	int listener = open_server(vmm), fds[20] = { 0 };
@@ -746,7 +735,6 @@ static void test_control_hostile(void **state)
 	}
 	turn(vmm);
 	assert_int_equal(open_fds(), before);
-	assert_int_equal(vmm->stopped, 0);
 }
 
 /* More clients than there is room for wait their turn; none is lost. */

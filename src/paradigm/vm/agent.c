@@ -31,7 +31,7 @@ static const struct limits from_guest[] = {
 
 static const struct limits from_host[] = {
 	{ AGENT_FILE, 16, AGENT_FRAME_MAX },
-	{ AGENT_SHARE, TWO_NUMBERS + 2, TWO_NUMBERS + AGENT_TEXT_MAX },
+	{ AGENT_SHARE, TWO_NUMBERS + 1, TWO_NUMBERS + AGENT_TEXT_MAX },
 	{ AGENT_CONFIG, 0, AGENT_FRAME_MAX },
 	{ AGENT_EXEC, 0, AGENT_FRAME_MAX },
 	{ AGENT_INPUT, 1, AGENT_DATA_MAX },

@@ -60,11 +60,11 @@ enum agent_kind {
 	AGENT_ERRORS_END,
 	AGENT_EXIT,  /* u32 status as of a shell: 128 + number for signals; u32 whether memory ran out */
 	AGENT_LOG,   /* text for the console log */
-	AGENT_STATS, /* JSON, answer to AGENT_ASK_STATS */
+	AGENT_STATS, /* JSON, answer to AGENT_ASK_STATS: an object of numbers, as guest/stats.c writes it */
 	AGENT_READY, /* answer to AGENT_PING and AGENT_RESTORED */
 	/* from the host */
 	AGENT_FILE = 64, /* u32 index of the mount in the configuration, u32 mode, u32 uid, u32 gid, bytes */
-	AGENT_SHARE,	 /* u32 index of the mount, u32 read-only, text: tag, NUL, path below it */
+	AGENT_SHARE,	 /* u32 index of the mount, u32 read-only, text: tag */
 	AGENT_CONFIG,	 /* the text of config.json */
 	AGENT_EXEC,	 /* JSON of a process, as in config.json */
 	AGENT_INPUT,	 /* bytes */

@@ -105,9 +105,11 @@ static const struct field device_fields[] = {
 	END,
 };
 static const struct field share_fields[] = {
-	FIELD(struct vm_share, fd, TYPE_FD),	      FIELD(struct vm_share, tag, TYPE_TEXT),
-	FIELD(struct vm_share, read_only, TYPE_BOOL), FIELD(struct vm_share, mount, TYPE_U32),
-	FIELD(struct vm_share, path, TYPE_TEXT),      END,
+	FIELD(struct vm_share, fd, TYPE_FD),
+	FIELD(struct vm_share, tag, TYPE_TEXT),
+	FIELD(struct vm_share, read_only, TYPE_BOOL),
+	FIELD(struct vm_share, mount, TYPE_U32),
+	END,
 };
 static const struct field file_fields[] = {
 	FIELD(struct vm_file, fd, TYPE_FD),

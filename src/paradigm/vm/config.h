@@ -63,9 +63,8 @@ struct vm_share {
 	int fd; /* O_PATH of the directory (a detached mount's root, or one in the shell) */
 	const char *tag;
 	bool read_only;
-	uint32_t mount;	  /* index in "mounts" */
-	const char *path; /* of the mount's source below the directory; NULL: the directory itself */
-	int server;	  /* not written: the socket to who serves it (fs/serve.h), once he does; the engine's */
+	uint32_t mount; /* index in "mounts" */
+	int server;	/* not written: the socket to who serves it (fs/serve.h), once he does; the engine's */
 };
 
 /* A file of the host's that the guest gets a copy of, at the place of a mount of config.json. */

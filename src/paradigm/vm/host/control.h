@@ -15,12 +15,12 @@
  *     SIGNAL     number; to the connection's process, else to the workload.
  *     RESIZE     No answer to either.
  *     COUNTERS   answer DONE, text: JSON
- *     STATS      answer DONE, text: JSON of what the guest's agent counts
+ *     STATS      answer DONE, text: what the guest's agent counts, as AGENT_STATS
+ *                has it; nothing of it was looked at
  *     SNAPSHOT   descriptors: state, memory; answer DONE or FAILED; after DONE the
  *                machine stands still until the connection is closed (disks are
  *                copied meanwhile)
  *     BALLOON    number: MiB to take away; answer DONE or FAILED
- *     STOP       the machine is switched off; answer DONE, then the connection ends
  *     SETTLE     the guest's agent does now what it has put off; answer DONE
  *
  * What is no request, or one that is not due, is answered by FAILED and the end
@@ -39,7 +39,6 @@ enum control_kind {
 	CONTROL_STATS,
 	CONTROL_SNAPSHOT,
 	CONTROL_BALLOON,
-	CONTROL_STOP,
 	CONTROL_SETTLE,
 	/* answers */
 	CONTROL_STARTED = 64, /* number: pid in the guest */

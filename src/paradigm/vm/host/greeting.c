@@ -54,8 +54,7 @@ static int send_share(const struct vm_share *share, struct sessions *sessions, s
 
 	put_u32(&payload, share->mount);
 	put_u32(&payload, share->read_only);
-	str_append_bytes(&payload, share->tag, strlen(share->tag) + 1);
-	str_append(&payload, share->path ? share->path : "");
+	str_append(&payload, share->tag);
 	if (str_failed(&payload) || payload.length > SHARE_HEAD + AGENT_TEXT_MAX)
 		return error_set(err, ENOMEM, "mounts[%u]: no memory for its name", share->mount);
 	sessions_put(sessions, AGENT_SHARE, payload.text, payload.length);

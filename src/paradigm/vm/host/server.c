@@ -172,16 +172,6 @@ static int do_balloon(struct request *request, struct error *err)
 	return ret;
 }
 
-static int do_stop(struct request *request, struct error *err)
-{
-	struct server *server = request->client->server;
-
-	(void)err;
-	answer(request->client, CONTROL_DONE, 0, NULL, 0);
-	server->owner.stop(server->owner.context);
-	return 0;
-}
-
 static const struct {
 	enum control_kind kind;
 	bool text;
@@ -191,8 +181,7 @@ static const struct {
 	{ CONTROL_EXEC, true, 3, do_exec },	   { CONTROL_SIGNAL, false, 0, do_signal },
 	{ CONTROL_RESIZE, false, 0, do_resize },   { CONTROL_COUNTERS, false, 0, do_counters },
 	{ CONTROL_STATS, false, 0, do_stats },	   { CONTROL_SNAPSHOT, false, 2, do_snapshot },
-	{ CONTROL_BALLOON, false, 0, do_balloon }, { CONTROL_STOP, false, 0, do_stop },
-	{ CONTROL_SETTLE, false, 0, do_settle },
+	{ CONTROL_BALLOON, false, 0, do_balloon }, { CONTROL_SETTLE, false, 0, do_settle },
 };
 
 /* A text that came as a file. */

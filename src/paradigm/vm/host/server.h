@@ -34,7 +34,6 @@ struct server_owner {
 	int (*snapshot)(void *context, int state, int memory, struct error *err);
 	void (*resume)(void *context); /* after a snapshot */
 	int (*balloon)(void *context, uint64_t bytes, struct error *err);
-	void (*stop)(void *context);
 	void *context;
 };
 

@@ -47,7 +47,6 @@ struct supervisor {
 	bool over;     /* the workload's process has ended */
 	bool flushed;  /* and all that it wrote is where it belongs */
 	bool machine_ended;
-	bool stopped; /* by us, before the workload ended */
 	bool done;
 	int status;
 };
@@ -139,10 +138,6 @@ static void engine_ended(void *context, const struct engine_end *end)
 	self->machine_ended = true;
 	if (self->over) {
 		check_done(self);
-		return;
-	}
-	if (self->stopped) {
-		finish(self, VMM_EXIT_KILLED);
 		return;
 	}
 	(void)error_set(&err, ECONNRESET, "the virtual machine %s %s%s%s",
@@ -342,14 +337,6 @@ static int control_balloon(void *context, uint64_t bytes, struct error *err)
 	return self->engine->ops->balloon(self->engine, bytes, err);
 }
 
-static void control_stop(void *context)
-{
-	struct supervisor *self = context;
-
-	self->stopped = true;
-	stop_machine(self);
-}
-
 /* ---- signals and time ---- */
 
 static void take_signal(void *context, const struct signalfd_siginfo *info)
@@ -464,7 +451,6 @@ static int open_all(struct supervisor *self, struct error *err)
 		.snapshot = control_snapshot,
 		.resume = control_resume,
 		.balloon = control_balloon,
-		.stop = control_stop,
 		.context = self,
 	};
 	int ret = loop_open(&self->loop, err);

@@ -17,9 +17,9 @@
 /*
  * Exit statuses of our own.  125: the machine could not be started, or ended by itself while the workload ran (the
  * kernel panicked, it powered off, QEMU died); standard error says how, with the last that the kernel said.  126 and
- * 127 are a shell's: the workload's program may not be executed, or is not there.  137: switched off from outside.
+ * 127 are a shell's: the workload's program may not be executed, or is not there.
  */
-enum { VMM_EXIT_FAILED = 125, VMM_EXIT_NO_EXEC = 126, VMM_EXIT_NO_FILE = 127, VMM_EXIT_KILLED = 137 };
+enum { VMM_EXIT_FAILED = 125, VMM_EXIT_NO_EXEC = 126, VMM_EXIT_NO_FILE = 127 };
 
 /* Runs the machine of a configuration with an agent, to its end.  All descriptors of the configuration become the
  * supervisor's.  Returns the exit status; what there is to be said has been said. */
