@@ -146,7 +146,8 @@ int capability_apply(const struct capability_sets *sets, struct error *err)
 		return error_errno(
 			err, errno, "cannot set the capabilities (effective %#jx, permitted %#jx, inheritable %#jx)",
 			(uintmax_t)sets->effective, (uintmax_t)sets->permitted, (uintmax_t)sets->inheritable);
-	return apply_ambient(sets->ambient, err);
+	/* What is not permitted and inheritable capset(2) has taken out of the ambient set: capabilities(7). */
+	return sets->ambient || (sets->permitted & sets->inheritable) ? apply_ambient(sets->ambient, err) : 0;
 }
 
 uint64_t capability_own_permitted(void)

@@ -331,10 +331,9 @@ int mount_pivot_root(int root_fd, bool shared, struct error *err)
 		ret = mount_set_propagation(old, "", MS_SLAVE | MS_REC, err);
 	if (ret < 0)
 		return ret;
+	/* The working directory is the new root beneath it, since fchdir(2). */
 	if (umount2(".", MNT_DETACH) < 0)
 		return error_errno(err, errno, "cannot unmount the old root");
-	if (chdir("/") < 0)
-		return error_errno(err, errno, "cannot enter the new root");
 	return 0;
 }
 

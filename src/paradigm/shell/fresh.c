@@ -36,7 +36,7 @@ static bool is_mount_root(int fd)
 	       (stx.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
-void fresh_note(struct inside *inside, const char *type, const char *destination)
+void fresh_note(struct inside *inside, const char *type, const char *destination, int *target)
 {
 	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
 				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS };
@@ -48,8 +48,10 @@ void fresh_note(struct inside *inside, const char *type, const char *destination
 			continue;
 		if (inside->fresh[i] >= 0)
 			close(inside->fresh[i]);
+		(void)take_fd(target); /* one of three, for one system call less */
 		fd = (int)syscall(SYS_openat2, inside->root_fd, destination, &how, sizeof(how));
-		inside->fresh[i] = fd >= 0 && is_mount_root(fd) ? take_fd(&fd) : -1;
+		/* /proc is for masks.c alone, which does to it what can be done to a mount's root only. */
+		inside->fresh[i] = fd >= 0 && (i == FRESH_PROC || is_mount_root(fd)) ? take_fd(&fd) : -1;
 	}
 }
 

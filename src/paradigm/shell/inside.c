@@ -27,17 +27,14 @@ void inside_fail(int socket, const struct error *error)
 	_exit(1);
 }
 
-/* Dies with the parent until it is let go.  Asked again after each change of ids: the kernel forgets it then. */
-static int die_with_parent(int sync, struct error *err)
+/*
+ * Dies with the parent until it is let go.  Asked again after each change of ids: the kernel forgets it then.  If the
+ * parent has gone before the kernel knew, the next that is heard from the socket is its end, and nobody is let go
+ * without a word from there.
+ */
+static int die_with_parent(struct error *err)
 {
-	char byte;
-
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
-		return error_errno(err, errno, "prctl(PR_SET_PDEATHSIG)");
-	/* The parent may have gone before the kernel knew: then the socket tells. */
-	if (recv(sync, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
-		return error_set(err, EPIPE, "the creating process is gone");
-	return 0;
+	return prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? error_errno(err, errno, "prctl(PR_SET_PDEATHSIG)") : 0;
 }
 
 /*
@@ -81,7 +78,7 @@ static int become_mapped_root(struct inside *inside, struct error *err)
 	/* Changed ids made /proc/self the host root's; it is needed until the end of the set-up. */
 	if (!inside->hidden && prctl(PR_SET_DUMPABLE, 1) < 0)
 		return error_errno(err, errno, "prctl(PR_SET_DUMPABLE)");
-	return die_with_parent(inside->sync, err);
+	return die_with_parent(err);
 }
 
 static int set_names_and_sysctls(struct inside *inside, struct error *err)
@@ -273,7 +270,7 @@ void inside_main(struct inside *inside)
 	char *program = NULL, *state = NULL;
 	int control = inside->sync, ret;
 
-	if (die_with_parent(inside->sync, &error) < 0 || set_up(inside, &error) < 0) {
+	if (die_with_parent(&error) < 0 || set_up(inside, &error) < 0) {
 		(void)error_wrap(&error, "error during container init");
 		inside_fail(inside->sync, &error);
 	}

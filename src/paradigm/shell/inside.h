@@ -26,6 +26,7 @@ struct inside {
 	int root_fd;		/* the container's root mount */
 	int nodes;		/* a detached tmpfs with the devices that the parent made, or -1 */
 	int fresh[FRESH_COUNT]; /* roots of the container's own /proc, /sys, /dev; -1: none, or no longer ours alone */
+	bool proc_is_readonly;	/* that /proc, by its mount options */
 	int *sources; /* per mount of the specification: a detached mount that the parent opened (of a source in the
 			 root: only the user namespace to map it by), or -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
@@ -82,8 +83,11 @@ int mounts_open_sources(const struct shell_options *options, int **sources, stru
 int mounts_open_target(const struct inside *inside, const char *path, bool directory, struct error *err);
 
 /* fresh.c */
-/* A file system of type was mounted at destination: if it is one of those, it is remembered. */
-void fresh_note(struct inside *inside, const char *type, const char *destination);
+/*
+ * A file system of type was mounted at destination, over target: if it is one of those, it is remembered, and target
+ * (now -1) left open until execve(2).
+ */
+void fresh_note(struct inside *inside, const char *type, const char *destination, int *target);
 /* Something that others may write to was mounted at destination, over a directory of a file system of kind magic. */
 void fresh_forget(struct inside *inside, const char *destination, long magic);
 /* If path lies in that file system and may be walked as it is: its root, and the path from there; else -1. */

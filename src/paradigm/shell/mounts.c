@@ -390,6 +390,8 @@ static int mount_on_target(struct inside *inside, const struct oci_mount *mount,
 		return target;
 	if (!is_one_of(mount->type, empty) || (!is_plain && str_starts(mount->destination, "/proc/")))
 		ret = check_target(inside, mount, target, -1, err);
+	else if (is_plain && strcmp(mount->destination, "/proc") != 0 && strcmp(mount->destination, "/sys") != 0)
+		fresh_forget(inside, mount->destination, PROC_SUPER_MAGIC);
 	if (ret == 0 && !made && strcmp(mount->type, "tmpfs") == 0 && !has_option(*data, "mode="))
 		ret = inherit_mode(data, target, err);
 	if (ret < 0)
@@ -397,8 +399,10 @@ static int mount_on_target(struct inside *inside, const struct oci_mount *mount,
 	ret = mount_classic(mount->source ? mount->source : mount->type, target, mount->type, flags, *data, err);
 	if (ret == -EPERM && strcmp(mount->type, "sysfs") == 0)
 		return mount_host_sys(target, parsed, err);
+	if (ret == 0 && strcmp(mount->type, "proc") == 0)
+		inside->proc_is_readonly = flags & MS_RDONLY || parsed->recursive_set & MOUNT_ATTR_RDONLY;
 	if (ret == 0)
-		fresh_note(inside, mount->type, mount->destination);
+		fresh_note(inside, mount->type, mount->destination, &target);
 	return ret;
 }
 
@@ -430,6 +434,7 @@ static int remount(struct inside *inside, const struct oci_mount *mount, const s
 
 	if (target < 0)
 		return error_errno(err, -target, "cannot open %s", mount->destination);
+	fresh_forget(inside, mount->destination, PROC_SUPER_MAGIC);
 	return mount_classic(mount->source, target, NULL, parsed->flags, parsed->data, err);
 }
 
