@@ -15,6 +15,10 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 
+#ifndef SYS_open_tree_attr
+#define SYS_open_tree_attr 467
+#endif
+
 enum { FSCONFIG_STRING_MAX = 255 }; /* what the kernel copies of a key or value */
 
 /* Superblock flags of mount(2) that the new interface takes as parameters of every file system. */
@@ -39,6 +43,21 @@ int mount_clone(int dirfd, const char *path, bool recursive, int flags, struct e
 	if (fd < 0)
 		return error_errno(err, errno, "cannot clone the mount at %s", *path ? path : "the mount source");
 	return (int)fd;
+}
+
+int mount_clone_readonly(int dirfd, const char *path, bool recursive, struct error *err)
+{
+	struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
+	unsigned int how = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0 : AT_EMPTY_PATH) |
+			   (recursive ? AT_RECURSIVE : 0);
+	cleanup_close int fd = (int)syscall(SYS_open_tree_attr, dirfd, path, how, &attributes, sizeof(attributes));
+	int ret;
+
+	if (fd >= 0)
+		return take_fd(&fd);
+	fd = mount_clone(dirfd, path, recursive, 0, err);
+	ret = fd < 0 ? fd : mount_set_attributes(fd, "", MOUNT_ATTR_RDONLY, 0, recursive, err);
+	return ret < 0 ? ret : take_fd(&fd);
 }
 
 /* The file system says in words what it does not like; each read(2) gives one message, "e text". */

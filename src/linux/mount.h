@@ -56,6 +56,8 @@ unsigned long mount_propagation_from_name(const char *name);
  * flags: AT_SYMLINK_NOFOLLOW or 0.  Returns a descriptor owned by the caller.
  */
 int mount_clone(int dirfd, const char *path, bool recursive, int flags, struct error *err);
+/* The same, read-only.  One system call since Linux 6.15 (open_tree_attr), two before. */
+int mount_clone_readonly(int dirfd, const char *path, bool recursive, struct error *err);
 
 /*
  * A new, detached mount of a new file system: type, source (NULL: type), options' flags and data.  The attributes of

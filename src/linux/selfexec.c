@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <linux/mount.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "linux/mount.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
@@ -37,17 +37,6 @@ bool selfexec_is_protected(void)
 	if (statfs("/proc/self/exe", &fs) < 0)
 		return false;
 	return (fs.f_flags & ST_RDONLY) || (fs.f_type == TMPFS_MAGIC && is_sealed());
-}
-
-static int open_mount(void)
-{
-	struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
-	cleanup_close int fd = (int)syscall(SYS_open_tree, AT_FDCWD, "/proc/self/exe",
-					    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-
-	if (fd < 0 || syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attributes, sizeof(attributes)) < 0)
-		return -errno;
-	return take_fd(&fd);
 }
 
 static int open_memfd(void)
@@ -76,7 +65,7 @@ static int open_memfd(void)
 
 int selfexec_open(int how, struct error *err)
 {
-	int fd = how == SELFEXEC_MEMFD ? -EPERM : open_mount();
+	int fd = how == SELFEXEC_MEMFD ? -EPERM : mount_clone_readonly(AT_FDCWD, "/proc/self/exe", false, NULL);
 
 	if (fd < 0 && how != SELFEXEC_MOUNT)
 		fd = open_memfd();

@@ -169,3 +169,12 @@ teardown() { oci_teardown; }
 	[[ "$output" == *" /run/resolve/stub.conf "* ]]
 	[[ "$output" == *" /run/later/a "* ]]
 }
+
+@test "masked paths of /proc may be files, directories, links, nested, or missing" {
+	config '.linux.maskedPaths=["/proc/net", "/proc/sys/kernel", "/proc/bus", "/proc/nothing", "/proc/cpuinfo", "/proc/cpuinfo/x"]'
+	args sh -c 'ls -A /proc/sys/kernel /proc/bus | grep -v :; cat /proc/cpuinfo; echo done'
+	ln -sf busybox "$WORK/rootfs/bin/ls"
+	ln -sf busybox "$WORK/rootfs/bin/grep"
+	run -0 oci run "$ID"
+	[ "$(echo "$output" | xargs)" = done ]
+}

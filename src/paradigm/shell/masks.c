@@ -24,10 +24,6 @@
 #include "linux/mount.h"
 #include "paradigm/shell/inside.h"
 
-#ifndef SYS_open_tree_attr
-#define SYS_open_tree_attr 467
-#endif
-
 enum { SOURCE_MAX = FILE_FD_PATH_MAX + sizeof("/null") };
 
 /* Writes the path that the null device is mounted from.  *opened, owned by the caller, is what keeps it valid, or -1.
@@ -103,14 +99,18 @@ static void read_listing(int dir, struct listing *listing)
 static int type_of(const struct listing *listing, const struct place *place, bool in_proc)
 {
 	const struct dirent64 *entry;
+	bool absent = in_proc && listing->complete && !strchr(place->rest, '/');
 	struct stat st;
 
 	for (long at = 0; in_proc && at < listing->size; at += entry->d_reclen) {
 		entry = (const struct dirent64 *)(listing->bytes + at);
-		if (strcmp(entry->d_name, place->rest) == 0 && entry->d_type != DT_UNKNOWN)
+		if (strcmp(entry->d_name, place->rest) != 0)
+			continue;
+		if (entry->d_type == DT_DIR || entry->d_type == DT_REG)
 			return entry->d_type == DT_DIR ? S_IFDIR : S_IFREG;
+		absent = false; /* a link: what it leads to counts */
 	}
-	if (in_proc && listing->complete && !strchr(place->rest, '/'))
+	if (absent)
 		return 0;
 	if (fstatat(place->dir, place->rest, &st, AT_EMPTY_PATH) < 0)
 		return is_absent(-errno) ? 0 : -errno;
@@ -137,29 +137,8 @@ static int mask(const struct inside *inside, const struct listing *listing, cons
 	return mount_classic_at(null, place.dir, place.rest, NULL, MS_BIND, NULL, err);
 }
 
-/* The path's own tree, read-only, over itself.  One system call since Linux 6.15, two before. */
-static int clone_readonly(int target, struct error *err)
-{
-	struct mount_attr attributes = { .attr_set = MOUNT_ATTR_RDONLY };
-	long fd = syscall(SYS_open_tree_attr, target, "",
-			  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE, &attributes,
-			  sizeof(attributes));
-	int ret;
-
-	if (fd >= 0)
-		return (int)fd;
-	fd = mount_clone(target, "", true, 0, err);
-	if (fd < 0)
-		return (int)fd;
-	ret = mount_set_attributes((int)fd, "", MOUNT_ATTR_RDONLY, 0, true, err);
-	if (ret < 0) {
-		close((int)fd);
-		return ret;
-	}
-	return (int)fd;
-}
-
-/* The same where a path may be walked twice.  Of a /proc that is read-only (masks_apply()) every clone is, too. */
+/* The path's own tree, read-only, over itself, where it may be walked twice.  Of a /proc that is read-only
+ * (masks_apply()) every clone is, too. */
 static int bind_readonly(const struct place *place, bool in_proc, struct error *err)
 {
 	char source[PATH_MAX];
@@ -187,7 +166,7 @@ static int make_readonly(const struct inside *inside, const struct listing *list
 		return error_errno(err, -ret, "cannot open %s", path);
 	if (*place.rest)
 		return bind_readonly(&place, in_proc, err);
-	tree = clone_readonly(place.dir, err);
+	tree = mount_clone_readonly(place.dir, "", true, err);
 	return tree < 0 ? tree : mount_attach(tree, place.dir, err);
 }
 
