@@ -285,9 +285,6 @@ bool cgroup_host_is_v2(void)
 
 int cgroup_host_read(struct cgroup_host *host, struct error *err)
 {
-	cleanup_free char *text = NULL;
-	int ret;
-
 	*host = (struct cgroup_host){ .layout = CGROUP_V2 };
 	/* Where systemd has mounted v2 nothing else can be beside it: one call instead of a table that may be long. */
 	if (cgroup_host_is_v2()) {
@@ -300,7 +297,13 @@ int cgroup_host_read(struct cgroup_host *host, struct error *err)
 		cgroup_host_free(host);
 		return error_errno(err, ENOMEM, "cannot look for cgroups");
 	}
-	ret = file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_FILE_MAX, &text, NULL, err);
+	return cgroup_host_read_table(host, err);
+}
+
+int cgroup_host_read_table(struct cgroup_host *host, struct error *err)
+{
+	cleanup_free char *text = NULL;
+	int ret = file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_FILE_MAX, &text, NULL, err);
 	return ret < 0 ? ret : cgroup_host_parse_mounts(text, host, err);
 }
 

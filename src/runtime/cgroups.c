@@ -226,6 +226,9 @@ int container_remove_cgroup(struct runtime *runtime, struct container *container
 		return 0;
 	if (ret < 0)
 		return ret;
+	/* Where it never was it need not be looked for. */
+	if (container->cgroup_present && unlinkat(container->dir_fd, CGROUP_GREW, 0) < 0)
+		cgroup.present = container->cgroup_present;
 	ret = cgroup_remove(&cgroup, err);
 	if (ret == -EBUSY) {
 		/* Without a pid namespace of its own, what process 1 left behind lives on: the container's end is its,

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -188,7 +189,8 @@ static int complete(struct creation *creation, struct error *err)
 		ret = container_choose_paradigm(creation->runtime, container, err);
 	if (ret < 0)
 		return ret;
-	return container_validate(&container->spec, creation->options->rootfs_fd >= 0 ? NULL : container->rootfs, err);
+	return container_validate(&container->spec, creation->options->rootfs_fd >= 0 ? NULL : container->rootfs,
+				  container->owner != 0, err);
 }
 
 /* Sockets that systemd's activation opened for us are the container's. */
@@ -353,6 +355,7 @@ static int make_cgroup(struct creation *creation, struct error *err)
 	if (!creation->cgroup.present)
 		return go_without_cgroup(creation, err);
 	creation->has_cgroup = true;
+	container->cgroup_present = creation->cgroup.present;
 	return apply_resources(creation, err);
 }
 
@@ -380,10 +383,11 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 	/* The table of mounts, which tells where version 1 is, takes the kernel long to write. */
 	creation->cgroup.host = &runtime->cgroups;
 	if (!runtime->systemd_cgroup && !runtime->unified &&
-	    !container_cgroup_is_named(creation->runtime, creation->container) && !runtime->cgroups_read &&
-	    !cgroup_host_is_v2()) {
-		creation->joins_late = true;
-		return 0;
+	    !container_cgroup_is_named(creation->runtime, creation->container) && !runtime->cgroups_read) {
+		runtime->cgroups_not_v2 = !cgroup_host_is_v2();
+		creation->joins_late = runtime->cgroups_not_v2;
+		if (creation->joins_late)
+			return 0;
 	}
 	ret = write_config(creation, err);
 	if (ret == 0)
@@ -638,6 +642,14 @@ static void warn_of_capabilities(const struct creation *creation)
 			    "the caller has not got it");
 }
 
+/* A pid namespace of the container's has a process 1 to take its orphans. */
+static int become_subreaper(const struct creation *creation, struct error *err)
+{
+	if (!creation->options->subreaper || creation->container->spec.linux_.namespaces[OCI_NS_PID].set)
+		return 0;
+	return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? error_errno(err, errno, "cannot become a subreaper") : 0;
+}
+
 static int create(struct runtime *runtime, const char *id, struct runtime_create_options *options,
 		  struct container *container, bool run, struct error *err)
 {
@@ -665,6 +677,8 @@ static int create(struct runtime *runtime, const char *id, struct runtime_create
 	}
 	if (ret == 0)
 		ret = prepare_paradigm(&creation, err);
+	if (ret == 0)
+		ret = become_subreaper(&creation, err);
 	if (ret == 0)
 		ret = plan_cgroup(&creation, err);
 	if (ret == 0 && options->notify)

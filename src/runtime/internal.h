@@ -62,6 +62,8 @@ void container_controllers(const struct runtime *runtime, const struct oci_resou
 int container_delegate_cgroup(const struct container *container, const struct cgroup *cgroup, struct error *err);
 /* Removes it if nothing runs in it: for a creation that did not get far enough to tell whose it is. */
 void container_forget_cgroup(struct runtime *runtime, const struct container *container);
+/* An empty file in the container's directory says that an update may have made it in more hierarchies. */
+#define CGROUP_GREW "cgroup-grew"
 /* Removes it with whatever still runs in it. */
 int container_remove_cgroup(struct runtime *runtime, struct container *container, struct error *err);
 
@@ -94,7 +96,8 @@ void container_release_paradigm(const struct container *container, struct paradi
  * each of them cleans. */
 void container_clean_paradigm(const struct runtime *runtime, const struct container *container);
 
-/* validate.c: what config.json may not ask for together, beyond what the parser can see. */
-int container_validate(const struct oci_spec *spec, const char *rootfs, struct error *err);
+/* validate.c: what config.json may not ask for together, beyond what the parser can see.  rootless: by a caller who is
+ * not root. */
+int container_validate(const struct oci_spec *spec, const char *rootfs, bool rootless, struct error *err);
 
 #endif

@@ -210,6 +210,14 @@ static void lift_swap(const struct cgroup *cgroup, struct oci_resources *resourc
 		resources->memory.swap = resources->memory.limit;
 }
 
+/* Before it does: who attends to the container removes its cgroup where it was made, and here. */
+static int note_growth(const struct container *container, struct error *err)
+{
+	cleanup_close int fd = openat(container->dir_fd, CGROUP_GREW, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	return fd < 0 ? error_errno(err, errno, "cannot write %s/" CGROUP_GREW, container->dir) : 0;
+}
+
 int runtime_update(struct runtime *runtime, struct container *container, const struct oci_resources *resources,
 		   struct error *err)
 {
@@ -233,6 +241,9 @@ int runtime_update(struct runtime *runtime, struct container *container, const s
 		return ret;
 	before = cgroup.present;
 	cgroup_close(&cgroup);
+	ret = note_growth(container, err);
+	if (ret < 0)
+		return ret;
 	/* A limit may need a hierarchy that the container is not in yet. */
 	container_controllers(runtime, &wanted, controllers);
 	ret = cgroup_create(&runtime->cgroups, container->cgroup_path, controllers,

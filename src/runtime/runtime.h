@@ -51,8 +51,9 @@ struct runtime {
 	void (*warn)(void *context, const char *text);
 	/* Gets each step of a container's way, for who looks for where it got stuck; NULL: not told. */
 	void (*debug)(void *context, const char *text);
-	void *warn_context; /* of both */
-	bool cgroups_read;  /* read on first use */
+	void *warn_context;  /* of both */
+	bool cgroups_read;   /* read on first use */
+	bool cgroups_not_v2; /* what cgroup_host_is_v2() said, if it was asked before */
 };
 
 /* Below the root: compiled seccomp filters (paradigm/shell/seccomp.h).  No container can have this name. */
@@ -75,7 +76,8 @@ struct container {
 	char *bundle, *rootfs; /* absolute */
 	char *created;	       /* RFC 3339, UTC, nanoseconds */
 	uid_t owner;
-	char *cgroup_path; /* without leading '/'; NULL: it has none */
+	char *cgroup_path;	 /* without leading '/'; NULL: it has none */
+	uint32_t cgroup_present; /* the hierarchies that it was made in, as in struct cgroup; 0: not known */
 	bool systemd_cgroup;
 	char *cgroup_unit;			  /* the systemd scope; NULL with the cgroupfs driver */
 	char *intel_rdt_path, *intel_rdt_monitor; /* its groups below resctrl's mount point, or NULL */
@@ -125,8 +127,10 @@ struct runtime_create_options {
 	/* What its terminal has from the first moment on; not set: what the configuration says. */
 	struct oci_console_size console_size;
 	bool no_pivot, no_new_keyring;
-	int stdio[3];	   /* become the container's 0, 1, 2; -1: inherit */
-	bool notify;	   /* give it a NOTIFY_SOCKET */
+	bool subreaper; /* orphans of process 1 become the caller's, where no pid namespace of the container's has them
+			 */
+	int stdio[3];	/* become the container's 0, 1, 2; -1: inherit */
+	bool notify;	/* give it a NOTIFY_SOCKET */
 	int notify_fd_out; /* runtime_run(): set to the other end of that, like container_notify_listen()'s */
 	/*
 	 * A detached mount (fsmount, open_tree with OPEN_TREE_CLONE) that becomes the root file system in place of what

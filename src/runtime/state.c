@@ -59,7 +59,8 @@ int runtime_read_cgroups(struct runtime *runtime, struct error *err)
 
 	if (runtime->cgroups_read)
 		return 0;
-	ret = cgroup_host_read(&runtime->cgroups, err);
+	ret = runtime->cgroups_not_v2 ? cgroup_host_read_table(&runtime->cgroups, err)
+				      : cgroup_host_read(&runtime->cgroups, err);
 	runtime->cgroups_read = ret == 0;
 	return ret;
 }

@@ -115,7 +115,7 @@ static int check_rootless(const struct oci_spec *spec, struct error *err)
 	return 0;
 }
 
-int container_validate(const struct oci_spec *spec, const char *rootfs, struct error *err)
+int container_validate(const struct oci_spec *spec, const char *rootfs, bool rootless, struct error *err)
 {
 	struct stat st;
 	int ret;
@@ -133,11 +133,11 @@ int container_validate(const struct oci_spec *spec, const char *rootfs, struct e
 	if (ret == 0)
 		ret = check_sysctls(spec, err);
 	if (ret == 0)
-		ret = check_net_devices(spec, geteuid() != 0, err);
+		ret = check_net_devices(spec, rootless, err);
 	if (ret == 0)
 		ret = check_rdt(spec, err);
 	/* Root of a user namespace has what is needed. */
-	if (ret == 0 && geteuid() != 0)
+	if (ret == 0 && rootless)
 		ret = check_rootless(spec, err);
 	return ret;
 }

@@ -243,7 +243,7 @@ static void expect(const char *linux_and_more, const char *complaint)
 		"\"user\":{\"uid\":0,\"gid\":0}},%s}",
 		linux_and_more);
 	assert_int_equal(oci_spec_parse(text, strlen(text), &spec, &err), 0);
-	ret = container_validate(&spec, "/", &err);
+	ret = container_validate(&spec, "/", false, &err);
 	if (complaint) {
 		assert_true(ret < 0);
 		if (!strstr(err.text, complaint))

@@ -26,12 +26,10 @@ static void messages(sigset_t *set)
 
 int attend_begin(bool subreaper, struct error *err)
 {
-	struct sigaction standard = { .sa_handler = SIG_DFL };
 	sigset_t set;
 
 	messages(&set);
-	/* With SIGCHLD ignored by whoever started us, the kernel would throw the exit status away. */
-	if (sigaction(SIGCHLD, &standard, NULL) < 0 || sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return error_errno(err, errno, "cannot hold signals back");
 	if (subreaper && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
 		return error_errno(err, errno, "cannot become a subreaper");

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -81,7 +82,7 @@ static int decide_rootless(const struct oci *oci, bool *rootless, struct error *
 
 	if (!oci->rootless || strcmp(oci->rootless, "auto") == 0) {
 		/* Root of a user namespace is not allowed everything, whatever its uid says. */
-		*rootless = geteuid() != 0 || (!oci->systemd_cgroup && namespace_user_is_made());
+		*rootless = getauxval(AT_EUID) != 0 || (!oci->systemd_cgroup && namespace_user_is_made());
 		return 0;
 	}
 	for (size_t i = 0; i < sizeof(truths) / sizeof(*truths); i++) {

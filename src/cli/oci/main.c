@@ -4,9 +4,11 @@
  * place where the program protects its own binary from containers.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/str.h"
@@ -131,19 +133,16 @@ static int open_log(struct oci *oci, struct error *err)
 	return ret;
 }
 
-/*
- * Commands that stand in a container with a foot must not be found there as a file that can be written to
- * (CVE-2019-5736).  Without privileges nobody could write to the binary through us.  Before anything else, as all of it
- * is done twice, and by the mere sight of the word: a container that is called "run" costs a start, no more.
- */
-static bool is_exposed(char **argv)
+/* Commands that make processes for a container, by the mere sight of the word: a container that is called "run" costs a
+ * start, no more. */
+static bool makes_processes(char **argv)
 {
-	static const char *const exposed[] = { "create", "run", "exec", "restore" };
+	static const char *const commands[] = { "create", "run", "exec", "restore" };
 
 	for (char **word = argv; *word; word++) {
-		for (size_t i = 0; i < sizeof(exposed) / sizeof(*exposed); i++) {
-			if (strcmp(*word, exposed[i]) == 0)
-				return geteuid() == 0;
+		for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {
+			if (strcmp(*word, commands[i]) == 0)
+				return true;
 		}
 	}
 	return false;
@@ -249,7 +248,7 @@ int main(int argc, char **argv)
 	const char *name;
 	char **words;
 	int count, code;
-	bool exposed;
+	bool makes, exposed;
 
 	if (argc < 1)
 		return OCI_EXIT_ERROR;
@@ -262,9 +261,18 @@ int main(int argc, char **argv)
 		oci.paradigm = name + strlen(ALIAS);
 	(void)snprintf(cli.path, sizeof(cli.path), "%s", oci.program);
 
-	exposed = is_exposed(argv);
+	/*
+	 * Who stands in a container with a foot must not be found there as a file that can be written to
+	 * (CVE-2019-5736); without privileges nobody could write to the binary through us.  Before anything else, as
+	 * all of it is done twice.
+	 */
+	makes = makes_processes(argv);
+	exposed = makes && getauxval(AT_EUID) == 0;
 	if (exposed && selfexec_protect(argv, environ, &err) < 0)
 		return oci_fail(&oci, &err, OCI_EXIT_ERROR);
+	/* Ignored by whoever started us, the kernel would throw exit statuses away, and give pids to others. */
+	if (makes)
+		(void)signal(SIGCHLD, SIG_DFL);
 	verdict = cli_parse_options(&cli, oci_globals, &oci, true, argc, argv, &words, &count);
 	if (verdict != CLI_GO)
 		return verdict == CLI_DONE ? 0 : OCI_EXIT_ERROR;

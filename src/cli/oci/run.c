@@ -41,7 +41,8 @@ static int start(struct oci *oci, const struct launch *launch, const char *id, s
 	if (ret == 0)
 		ret = oci_open(oci, &instance->runtime, err);
 	if (ret == 0 && !launch->detach)
-		ret = attend_begin(!launch->no_subreaper, err);
+		ret = attend_begin(false, err);
+	options.subreaper = !launch->detach && !launch->no_subreaper;
 	if (ret == 0)
 		ret = runtime_run(&instance->runtime, id, &options, &instance->container, err);
 	if (ret < 0)

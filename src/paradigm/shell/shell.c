@@ -141,7 +141,6 @@ static int clone_child(struct inside *inside, struct shell *shell, struct error 
 		return error_errno(err, errno, "socketpair");
 	inside->sync = pair[1];
 	clone.flags = stand ? 0 : namespaces_new(&options->spec->linux_);
-	clone.pidfd = &shell->pidfd;
 	pid = clone_process(&clone, err);
 	if (pid == 0) {
 		struct error error = ERROR_INIT;
@@ -221,16 +220,24 @@ static int run_hooks(const struct shell *shell, struct error *err)
 			: ret;
 }
 
+/* A child keeps its pid until it is waited for: its pidfd can be opened when it is needed, which it mostly is not. */
+static int pidfd(struct shell *shell)
+{
+	if (shell->pidfd < 0)
+		shell->pidfd = pidfd_of(shell->pid);
+	return shell->pidfd;
+}
+
 /* The stand-in has told the real child's pid, and is to be reaped. */
 static int adopt(struct shell *shell, pid_t pid, struct error *err)
 {
-	int pidfd = pidfd_of(pid), status;
+	int status;
 
-	if (pidfd < 0)
-		return error_errno(err, -pidfd, "cannot open process %d", pid);
+	if (pidfd(shell) < 0)
+		return error_errno(err, -shell->pidfd, "cannot open process %d", shell->pid);
 	(void)pidfd_wait(shell->pidfd, WEXITED, &status);
 	close(shell->pidfd);
-	shell->pidfd = pidfd;
+	shell->pidfd = -1;
 	shell->pid = pid;
 	return 0;
 }
@@ -348,11 +355,11 @@ static int confine(struct shell *shell, struct error *err)
 }
 
 /* The child ended the conversation without a word: killed, or out of memory. */
-static int silent_end(const struct shell *shell, struct error *err)
+static int silent_end(struct shell *shell, struct error *err)
 {
 	int status = 0;
 
-	if (pidfd_wait(shell->pidfd, WEXITED | WNOWAIT, &status) == 1 && WIFSIGNALED(status))
+	if (pidfd_wait(pidfd(shell), WEXITED | WNOWAIT, &status) == 1 && WIFSIGNALED(status))
 		return error_set(err, ECHILD, "container process was killed by signal %d during its set-up",
 				 WTERMSIG(status));
 	return error_set(err, ECHILD, "container process ended during its set-up");
@@ -495,8 +502,8 @@ int shell_release(struct shell *shell, struct error *err)
 		ret = silent_end(shell, err);
 	else
 		/* With a start socket the child closes this one once our end is not its own any more. */
-		ret = serve_to_the_end(shell->sync, shell->pidfd, shell->pid, options->spec, options->state,
-				       options->state_context, err);
+		ret = serve_to_the_end(shell->sync, options->spec->linux_.seccomp.set ? pidfd(shell) : -1, shell->pid,
+				       options->spec, options->state, options->state_context, err);
 	if (ret < 0)
 		shell_abort(shell);
 	return ret;
@@ -512,7 +519,7 @@ void shell_abort(struct shell *shell)
 {
 	int status;
 
-	if (shell->pidfd >= 0) {
+	if (shell->pid > 0 && pidfd(shell) >= 0) {
 		(void)pidfd_kill(shell->pidfd, SIGKILL);
 		(void)pidfd_wait(shell->pidfd, WEXITED, &status);
 	}

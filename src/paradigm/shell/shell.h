@@ -63,7 +63,7 @@ struct shell_options { /* nothing in here is owned */
 
 struct shell {
 	pid_t pid;   /* process 1, in the caller's pid namespace; 0: none */
-	int pidfd;   /* owned */
+	int pidfd;   /* owned; -1 until it is needed */
 	int sync;    /* owned */
 	int console; /* the terminal's master if it is kept, owned; else -1 */
 	int doors[CGROUP_HIERARCHIES_MAX];
