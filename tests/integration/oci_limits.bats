@@ -30,6 +30,22 @@ limit() {
 	[ "$(limit cpu cpu.cfs_quota_us)" = -1 ]
 }
 
+@test "what an update added to a container in the foreground goes with it" {
+	local before
+	[ -d /sys/fs/cgroup/cpu ] && [ -d /sys/fs/cgroup/memory ] || skip "no version 1 here"
+	args sleep 1000
+	oci run "$ID" &
+	before=$!
+	wait_for is "$ID" running
+	oci update --cpu-share 200 "$ID"
+	[ "$(limit cpu cpu.shares)" = 200 ]
+	oci kill "$ID" KILL
+	wait "$before" || [ "$?" = 137 ]
+	run -0 find /sys/fs/cgroup -maxdepth 2 -name "$ID"
+	[ -z "$output" ]
+	run -1 oci state "$ID"
+}
+
 @test "update reads resources as JSON from a file or standard input" {
 	oci_start "$ID"
 	echo '{"memory": {"limit": 50331648}, "pids": {"limit": 9}}' >resources.json

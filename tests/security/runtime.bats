@@ -165,6 +165,13 @@ fails_cleanly() { # the last run failed, by an error and not by a signal
 	[ -L "$BUNDLE/rootfs/dev/null" ]
 }
 
+@test "CVE-2025-31133: a masked path is a null device of the container's own, whose mode is not the host's" {
+	command_is /bin/stat -c "%t:%T %d" /proc/timer_list
+	run -0 runs
+	[ "$output" != "1:3 $(stat -c %d /dev/null)" ]
+	[[ "$output" == "1:3 "* ]]
+}
+
 @test "CVE-2026-41579: a rootfs whose /dev is a link makes no node on the host" {
 	config 'del(.mounts[] | select(.destination | startswith("/dev")))'
 	rmdir "$BUNDLE/rootfs/dev"

@@ -142,6 +142,8 @@ int main(int argc, char **argv)
 	/* What instances are made of, and what they start with, is not the caller's to narrow: docker's daemon has 022.
 	 */
 	(void)umask(022);
+	/* Nor is it to have the kernel throw the ends of our children away. */
+	(void)signal(SIGCHLD, SIG_DFL);
 	switch (cli_parse_options(&cli, globals, &program.flags, true, argc, argv, &operands, &count)) {
 	case CLI_DONE:
 		return 0;
