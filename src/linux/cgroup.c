@@ -392,7 +392,8 @@ int cgroup_v2_dir(struct cgroup *cgroup)
 	int v2 = cgroup_host_find(cgroup->host, "");
 
 	if (cgroup->v2_dir < 0 && v2 >= 0 && cgroup_has(cgroup, (size_t)v2)) {
-		int fd = cgroup_file_open(cgroup, (size_t)v2, NULL, O_PATH | O_DIRECTORY);
+		/* Not O_PATH: BPF programs are attached to it, too. */
+		int fd = cgroup_file_open(cgroup, (size_t)v2, NULL, O_RDONLY | O_DIRECTORY);
 
 		cgroup->v2_dir = fd < 0 ? -1 : fd;
 	}

@@ -59,8 +59,8 @@ struct cgroup {
 /* Reads which hierarchies are mounted and visible (/proc/self/mountinfo).
  * A host without any cgroup mount has count == 0; that is no error. */
 int cgroup_host_read(struct cgroup_host *host, struct error *err);
-/* The same for who knows that cgroup_host_is_v2() is false. */
-int cgroup_host_read_table(struct cgroup_host *host, struct error *err);
+/* The same for who knows already what cgroup_host_is_v2() says. */
+int cgroup_host_read_as(struct cgroup_host *host, bool v2, struct error *err);
 /* Fills in the caller's place in each hierarchy (/proc/self/cgroup), which only relative paths need. */
 int cgroup_host_read_own(struct cgroup_host *host, struct error *err);
 void cgroup_host_free(struct cgroup_host *host);

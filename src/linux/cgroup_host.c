@@ -285,9 +285,17 @@ bool cgroup_host_is_v2(void)
 
 int cgroup_host_read(struct cgroup_host *host, struct error *err)
 {
+	return cgroup_host_read_as(host, cgroup_host_is_v2(), err);
+}
+
+int cgroup_host_read_as(struct cgroup_host *host, bool v2, struct error *err)
+{
+	cleanup_free char *text = NULL;
+	int ret;
+
 	*host = (struct cgroup_host){ .layout = CGROUP_V2 };
 	/* Where systemd has mounted v2 nothing else can be beside it: one call instead of a table that may be long. */
-	if (cgroup_host_is_v2()) {
+	if (v2) {
 		host->hierarchies[0] = (struct cgroup_hierarchy){ .controllers = strdup(""),
 								  .mount = strdup(DEFAULT_MOUNT),
 								  .v2 = true };
@@ -297,13 +305,7 @@ int cgroup_host_read(struct cgroup_host *host, struct error *err)
 		cgroup_host_free(host);
 		return error_errno(err, ENOMEM, "cannot look for cgroups");
 	}
-	return cgroup_host_read_table(host, err);
-}
-
-int cgroup_host_read_table(struct cgroup_host *host, struct error *err)
-{
-	cleanup_free char *text = NULL;
-	int ret = file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_FILE_MAX, &text, NULL, err);
+	ret = file_read(AT_FDCWD, "/proc/self/mountinfo", PROC_FILE_MAX, &text, NULL, err);
 	return ret < 0 ? ret : cgroup_host_parse_mounts(text, host, err);
 }
 

@@ -176,13 +176,15 @@ int cgroup_devices_v2(const struct cgroup *cgroup, const struct cgroup_device_ru
 		      struct error *err)
 {
 	int v2 = cgroup_host_find(cgroup->host, ""), ret;
-	cleanup_close int dir = -1, program = -1, before = -1;
+	cleanup_close int opened = -1, program = -1, before = -1;
+	int dir = cgroup->v2_dir;
 	cleanup_free struct bpf_insn *insns = NULL;
 	size_t insn_count = 0;
 
 	if (v2 < 0 || !cgroup_has(cgroup, (size_t)v2))
 		return error_set(err, ENOENT, "cgroup %s has no directory in the v2 tree", cgroup->path);
-	dir = cgroup_file_open(cgroup, (size_t)v2, NULL, O_RDONLY | O_DIRECTORY);
+	if (dir < 0)
+		dir = opened = cgroup_file_open(cgroup, (size_t)v2, NULL, O_RDONLY | O_DIRECTORY);
 	if (dir < 0)
 		return error_errno(err, -dir, "cannot open cgroup %s", cgroup->path);
 	ret = bpf_device_program(rules, count, &insns, &insn_count, err);

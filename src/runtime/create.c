@@ -355,7 +355,8 @@ static int make_cgroup(struct creation *creation, struct error *err)
 	if (!creation->cgroup.present)
 		return go_without_cgroup(creation, err);
 	creation->has_cgroup = true;
-	container->cgroup_present = creation->cgroup.present;
+	if (creation->runtime->cgroups.layout != CGROUP_V2)
+		container->cgroup_present = creation->cgroup.present;
 	return apply_resources(creation, err);
 }
 
@@ -383,11 +384,10 @@ static int plan_cgroup(struct creation *creation, struct error *err)
 	/* The table of mounts, which tells where version 1 is, takes the kernel long to write. */
 	creation->cgroup.host = &runtime->cgroups;
 	if (!runtime->systemd_cgroup && !runtime->unified &&
-	    !container_cgroup_is_named(creation->runtime, creation->container) && !runtime->cgroups_read) {
-		runtime->cgroups_not_v2 = !cgroup_host_is_v2();
-		creation->joins_late = runtime->cgroups_not_v2;
-		if (creation->joins_late)
-			return 0;
+	    !container_cgroup_is_named(creation->runtime, creation->container) && !runtime->cgroups_read &&
+	    !runtime_cgroups_are_v2(runtime)) {
+		creation->joins_late = true;
+		return 0;
 	}
 	ret = write_config(creation, err);
 	if (ret == 0)

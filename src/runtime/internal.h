@@ -13,6 +13,8 @@
 enum { CONFIG_MAX = 8 << 20 }; /* bytes of a config.json */
 
 /* state.c */
+/* cgroup_host_is_v2(), asked once. */
+bool runtime_cgroups_are_v2(struct runtime *runtime);
 bool container_id_is_valid(const char *id);
 /* Makes the container's directory, locked.  A directory that a killed creation left behind is cleaned up first. */
 int container_directory_make(struct runtime *runtime, const char *id, struct container *container, struct error *err);

@@ -51,9 +51,9 @@ struct runtime {
 	void (*warn)(void *context, const char *text);
 	/* Gets each step of a container's way, for who looks for where it got stuck; NULL: not told. */
 	void (*debug)(void *context, const char *text);
-	void *warn_context;  /* of both */
-	bool cgroups_read;   /* read on first use */
-	bool cgroups_not_v2; /* what cgroup_host_is_v2() said, if it was asked before */
+	void *warn_context;		/* of both */
+	bool cgroups_read;		/* read on first use */
+	bool cgroups_asked, cgroups_v2; /* cgroup_host_is_v2(), and what it said */
 };
 
 /* Below the root: compiled seccomp filters (paradigm/shell/seccomp.h).  No container can have this name. */

@@ -53,14 +53,21 @@ void runtime_close(struct runtime *runtime)
 	*runtime = (struct runtime){ 0 };
 }
 
+bool runtime_cgroups_are_v2(struct runtime *runtime)
+{
+	if (!runtime->cgroups_asked)
+		runtime->cgroups_v2 = cgroup_host_is_v2();
+	runtime->cgroups_asked = true;
+	return runtime->cgroups_v2;
+}
+
 int runtime_read_cgroups(struct runtime *runtime, struct error *err)
 {
 	int ret;
 
 	if (runtime->cgroups_read)
 		return 0;
-	ret = runtime->cgroups_not_v2 ? cgroup_host_read_table(&runtime->cgroups, err)
-				      : cgroup_host_read(&runtime->cgroups, err);
+	ret = cgroup_host_read_as(&runtime->cgroups, runtime_cgroups_are_v2(runtime), err);
 	runtime->cgroups_read = ret == 0;
 	return ret;
 }

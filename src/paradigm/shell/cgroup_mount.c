@@ -147,6 +147,7 @@ static int mount_v2(const struct inside *inside, const struct point *point, cons
 		    const struct mount_options *parsed, struct error *err)
 {
 	cleanup_free char *own = own_directory(inside, (size_t)cgroup_host_find(inside->options->cgroup->host, ""));
+	bool more = parsed->propagation_count || parsed->recursive_set || parsed->recursive_cleared;
 	cleanup_close int top = -1;
 	int ret = -EPERM;
 
@@ -154,6 +155,8 @@ static int mount_v2(const struct inside *inside, const struct point *point, cons
 		return -ENOMEM;
 	if (inside->spec->linux_.namespaces[OCI_NS_CGROUP].set)
 		ret = mount_classic_at("cgroup", point->dir, point->path, "cgroup2", parsed->flags, parsed->data, err);
+	if (ret == 0 && !more)
+		return 0;
 	/* Without the right to mount one (rootless), or with one root for all: the own directory by a bind mount. */
 	if (ret == -EPERM || ret == -EBUSY)
 		ret = mount_classic_at(own, point->dir, point->path, NULL, MS_BIND, NULL, err);
