@@ -63,9 +63,18 @@ static int open_memfd(void)
 	return take_fd(&fd);
 }
 
+/* Not mount_clone_readonly(): who traces our starts should have a name for each call. */
+static int open_mount(void)
+{
+	cleanup_close int fd = mount_clone(AT_FDCWD, "/proc/self/exe", false, 0, NULL);
+	int ret = fd < 0 ? fd : mount_set_attributes(fd, "", MOUNT_ATTR_RDONLY, 0, false, NULL);
+
+	return ret < 0 ? ret : take_fd(&fd);
+}
+
 int selfexec_open(int how, struct error *err)
 {
-	int fd = how == SELFEXEC_MEMFD ? -EPERM : mount_clone_readonly(AT_FDCWD, "/proc/self/exe", false, NULL);
+	int fd = how == SELFEXEC_MEMFD ? -EPERM : open_mount();
 
 	if (fd < 0 && how != SELFEXEC_MOUNT)
 		fd = open_memfd();

@@ -36,7 +36,7 @@ limit() {
 	args sleep 1000
 	oci run "$ID" &
 	before=$!
-	wait_for is "$ID" running
+	eventually is "$ID" running
 	oci update --cpu-share 200 "$ID"
 	[ "$(limit cpu cpu.shares)" = 200 ]
 	oci kill "$ID" KILL
