@@ -14,7 +14,8 @@
  *     refcounts of clusters that are no longer used, once nobody reads them
  *
  * so that a table never points to what is not there, whenever we are killed or
- * power fails: only clusters may be left over (qemu-img check: leaks).
+ * power fails: only clusters may be left over (qemu-img check: leaks).  Before all of it, the
+ * file is made as long as the clusters that are taken, if a table points to new ones.
  *
  * New clusters come from the end of the file and from those that we have freed
  * ourselves, never from what an image's refcounts say is free: a lie in them

@@ -259,6 +259,18 @@ static bool has_changes(const struct qcow2 *image)
 	       image->refcount_changes.count > 0 || image->refcount_moved;
 }
 
+/*
+ * What a table is to point to lies in the file, even if nothing was written there: the first data of a new table may
+ * have failed, or be on its way.  Takes no room on the host's disk.  In the loop's thread, where nothing that is under
+ * way lies behind `end`; a job would cut off what was written since.
+ */
+static int reach_end(const struct qcow2 *image)
+{
+	if (image->l1_changes.count == 0 && image->refcount_changes.count == 0 && !image->refcount_moved)
+		return 0;
+	return ftruncate(image->block.fd, (off_t)(image->end << image->cluster_bits)) < 0 ? -errno : 0;
+}
+
 static void begin_flush(struct qcow2 *image)
 {
 	struct qcow2_flush *flush = calloc(1, sizeof(*flush));
@@ -270,6 +282,8 @@ static void begin_flush(struct qcow2 *image)
 	image->block.running++;
 	image->serving = image->flushes;
 	image->flushes = NULL;
+	if (ret == 0)
+		ret = reach_end(image);
 	if (ret == 0 && changes)
 		ret = copy_slices(image, flush);
 	if (ret == 0 && changes)
