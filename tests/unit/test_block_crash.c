@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * qcow2 images whose power is cut: what they hold then can be read, and written again, and
- * nothing but unused clusters is wrong.
+ * qcow2 images whose power is cut: of what was not synced, a disk may hold any part.  Whatever it holds, what was
+ * flushed is there, nothing but unused clusters is wrong, and the image can be written again.
  */
 #include "journal.h"
 
 #include "paradigm/vm/block/qcow2_create.h"
 #include "paradigm/vm/block/qcow2_format.h"
 
-enum { DISK = 4 << 20, SECTORS = DISK / SECTOR, CLUSTER = 65536 };
+enum { DISK = 4 << 20, SECTORS = DISK / SECTOR, CLUSTER = 65536, BATCH = 8 };
 
 static const char *const top[] = { "top", "raw:base", NULL };
 static const char *const cut[] = { "cut", "raw:base", NULL };
@@ -68,6 +68,13 @@ static void make_top(void)
 	assert_int_equal(qcow2_create(fd, DISK, "base", "raw", &err), 0);
 	close(fd);
 }
+
+/* What was made with these options; journal_begin() comes later. */
+#define MAKE_TOP(options)                                                                                        \
+	do {                                                                                                     \
+		make_base();                                                                                     \
+		MUST_RUN("rm -f top; qemu-img create -f qcow2 -o %s -b base -F raw top %d", options, (int)DISK); \
+	} while (0)
 
 static void must_be_sound(const char *name)
 {
@@ -169,9 +176,366 @@ static void a_flush_amid_a_first_write_links_no_table_behind_the_end(void **stat
 	disk_close(&disk);
 }
 
+static int only_that(size_t note, void *context)
+{
+	return note == *(size_t *)context;
+}
+
+static int all_but_that(size_t note, void *context)
+{
+	return note != *(size_t *)context;
+}
+
+/* Whether an image that was cut before that note can be written beyond what the lost writes had. */
+static void must_take_data(size_t position, int (*kept)(size_t note, void *context), size_t note)
+{
+	static uint8_t bytes[64 << 10], back[64 << 10];
+	struct disk disk;
+
+	for (size_t i = 0; i < sizeof(bytes); i += SECTOR)
+		fill(bytes + i, value_of((uint32_t)(i / SECTOR), 3));
+	journal_cut("cut", position, kept, &note, dice);
+	disk_open(&disk, cut, true);
+	assert_int_equal(disk_do(&disk, BLOCK_WRITE, 1 << 20, bytes, sizeof(bytes)), 0);
+	assert_int_equal(flush(&disk), 0);
+	assert_int_equal(disk_do(&disk, BLOCK_READ, 1 << 20, back, sizeof(back)), 0);
+	assert_memory_equal(bytes, back, sizeof(bytes));
+	assert_true(value_at(&disk, SECTORS - 1) == value_of(SECTORS - 1, 1));
+	disk_close(&disk);
+	must_be_sound("cut");
+}
+
+/* Each of the writes of tables between two syncs reaches the disk alone, or alone does not. */
+static void no_table_relies_on_what_was_not_synced(void **state)
+{
+	static uint8_t bytes[40 << 10];
+	struct disk disk;
+	unsigned tried = 0;
+
+	(void)state;
+	need_qemu_img();
+	/* A block has the refcounts of 32 KiB: there will be a second one. */
+	MAKE_TOP("cluster_size=512,refcount_bits=64");
+	journal_begin("top");
+	disk_open(&disk, top, true);
+	for (size_t i = 0; i < sizeof(bytes); i += SECTOR)
+		fill(bytes + i, value_of((uint32_t)(i / SECTOR), 2));
+	assert_int_equal(disk_do(&disk, BLOCK_WRITE, 0, bytes, sizeof(bytes)), 0);
+	assert_int_equal(flush(&disk), 0);
+	for (size_t at = 0; at < journal.count; at++)
+		for (size_t i = journal_unsynced(at); journal.notes[at].kind == NOTE_SYNC && i < at; i++) {
+			if (journal.notes[i].kind == NOTE_WRITE && journal.notes[i].size > 512)
+				continue; /* data */
+			must_take_data(at, only_that, i);
+			must_take_data(at, all_but_that, i);
+			tried++;
+		}
+	disk_close(&disk);
+	journal_end();
+	assert_true(tried >= 5);
+}
+
+/* ---- at random ---- */
+
+/* What a sector was given, from some note on.  In the order of time. */
+struct event {
+	size_t position;
+	uint32_t batch, sector;
+	uint64_t value;
+};
+
+static struct event *events;
+static size_t events_count, events_room;
+
+static void add_event(struct event event)
+{
+	if (events_count == events_room) {
+		events_room = events_room ? events_room * 2 : 4 * SECTORS;
+		events = reallocarray(events, events_room, sizeof(*events));
+		assert_non_null(events);
+	}
+	events[events_count++] = event;
+}
+
+static void read_all(struct disk *disk, uint64_t values[static SECTORS])
+{
+	static uint8_t bytes[DISK];
+
+	assert_int_equal(disk_do(disk, BLOCK_READ, 0, bytes, DISK), 0);
+	for (uint32_t i = 0; i < SECTORS; i++)
+		values[i] = read_value(bytes + (size_t)i * SECTOR);
+}
+
+struct
+try {
+	struct block_request request;
+	struct iovec iov;
+	uint8_t *bytes;
+	int result;
+	uint32_t promises; /* of a flush: the newest batch that it makes safe */
+};
+
+static void try_done(struct block_request *request, int result)
+{
+	struct try *try = request->context;
+
+	try->result = result;
+	if (request->operation == BLOCK_FLUSH && result == 0)
+		journal_promise(try->promises);
+}
+
+static bool meets_another(const struct try *tries, size_t count, uint64_t offset, uint64_t size)
+{
+	for (size_t i = 0; i < count; i++)
+		if (offset < tries[i].request.offset + tries[i].request.size && tries[i].request.offset < offset + size)
+			return true;
+	return false;
+}
+
+static bool roll(struct try *tries, size_t count, uint32_t batch)
+{
+	static const enum block_operation operations[] = { BLOCK_WRITE,	  BLOCK_WRITE,	      BLOCK_WRITE, BLOCK_WRITE,
+							   BLOCK_DISCARD, BLOCK_WRITE_ZEROES, BLOCK_FLUSH };
+	struct try *try = &tries[count];
+	uint64_t size = (1 + dice(dice(4) == 0 ? 200 : 10)) * SECTOR;
+	uint64_t offset = dice((DISK - (uint32_t)size) / SECTOR + 1) * (uint64_t)SECTOR;
+
+	if (meets_another(tries, count, offset, size))
+		return false;
+	memset(try, 0, sizeof(*try));
+	try->bytes = malloc(size);
+	assert_non_null(try->bytes);
+	for (uint64_t i = 0; i < size; i += SECTOR)
+		fill(try->bytes + i, value_of((uint32_t)((offset + i) / SECTOR), batch + 1));
+	try->iov = (struct iovec){ .iov_base = try->bytes, .iov_len = size };
+	try->result = 1;
+	try->promises = batch - 1;
+	try->request = (struct block_request){ .operation = operations[dice(7)],
+					       .offset = offset,
+					       .size = size,
+					       .iov = &try->iov,
+					       .iov_count = 1,
+					       .unmap = dice(2),
+					       .done = try_done,
+					       .context = try };
+	if (try->request.operation == BLOCK_FLUSH)
+		try->request.offset = try->request.size = 0;
+	return true;
+}
+
+/* What it has done can be seen; of a write that failed, some may be there. */
+static void account(struct disk *disk, struct try *try, uint32_t batch, size_t position)
+{
+	uint64_t offset = try->request.offset, size = try->request.size;
+
+	if (size > 0)
+		assert_int_equal(disk_do(disk, BLOCK_READ, offset, try->bytes, size), 0);
+	for (uint64_t i = 0; i < size; i += SECTOR) {
+		uint32_t sector = (uint32_t)((offset + i) / SECTOR);
+		uint64_t value = read_value(try->bytes + i);
+
+		if (try->result == 0 && try->request.operation == BLOCK_WRITE)
+			assert_true(value == value_of(sector, batch + 1));
+		if (try->result == 0 && try->request.operation == BLOCK_WRITE_ZEROES)
+			assert_true(value == 0);
+		add_event((struct event){ .position = position, .batch = batch, .sector = sector, .value = value });
+	}
+	free(try->bytes);
+}
+
+/* Some requests at once.  False: a flush failed, and the disk takes no more. */
+static bool play(struct disk *disk, uint32_t batch)
+{
+	struct try tries[BATCH];
+	size_t count = 0, position = journal_position();
+	bool fine = true;
+
+	for (unsigned i = 0; i < BATCH; i++)
+		count += roll(tries, count, batch) ? 1 : 0;
+	for (size_t i = 0; i < count; i++)
+		block_submit(disk->block, &tries[i].request);
+	for (size_t i = 0; i < count; i++)
+		disk_wait(disk, &tries[i].result);
+	for (size_t i = 0; i < count; i++) {
+		assert_true(tries[i].result == 0 || tries[i].result == -ENOSPC);
+		fine &= tries[i].request.operation != BLOCK_FLUSH || tries[i].result == 0;
+		account(disk, &tries[i], batch, position);
+	}
+	return fine;
+}
+
+static int keep_some(size_t note, void *context)
+{
+	uint32_t mood = *(uint32_t *)context;
+
+	(void)note;
+	switch (mood) {
+	case 0:
+		return dice(8) == 0;
+	case 1:
+		return dice(8) != 0;
+	default:
+		return (int)dice(3);
+	}
+}
+
+/* Whether a sector may hold that when the power goes at that position, before which `batch` was promised. */
+static bool is_possible(uint32_t sector, uint64_t value, size_t position, uint32_t batch)
+{
+	for (size_t i = 0; i < events_count; i++)
+		if (events[i].batch > batch && events[i].position <= position && events[i].sector == sector &&
+		    events[i].value == value)
+			return true;
+	return false;
+}
+
+static void compare(const uint64_t values[static SECTORS], size_t position)
+{
+	static uint64_t safe[SECTORS];
+	uint32_t batch = 0;
+
+	for (size_t i = 0; i < position; i++)
+		if (journal.notes[i].kind == NOTE_PROMISE && journal.notes[i].promised > batch)
+			batch = journal.notes[i].promised;
+	for (size_t i = 0; i < events_count; i++)
+		if (events[i].batch <= batch)
+			safe[events[i].sector] = events[i].value;
+	for (uint32_t i = 0; i < SECTORS; i++)
+		if (values[i] != safe[i] && !is_possible(i, values[i], position, batch))
+			fail_msg("before note %zu: sector %u holds 0x%llx, and 0x%llx was safe", position, i,
+				 (unsigned long long)values[i], (unsigned long long)safe[i]);
+}
+
+/* The image can be read, and written all over without harm. */
+static void examine(size_t position)
+{
+	static uint64_t values[SECTORS], after[SECTORS];
+	struct disk disk;
+
+	disk_open(&disk, cut, true);
+	read_all(&disk, values);
+	compare(values, position);
+	for (uint32_t i = dice(200); i < SECTORS; i += 1 + dice(400)) {
+		assert_int_equal(write_at(&disk, i, UINT32_MAX), 0);
+		values[i] = value_of(i, UINT32_MAX);
+	}
+	assert_int_equal(flush(&disk), 0);
+	read_all(&disk, after);
+	assert_memory_equal(values, after, sizeof(values));
+	disk_close(&disk);
+	must_be_sound("cut");
+}
+
+static void cut_somewhere(void)
+{
+	size_t position = 1 + dice((uint32_t)journal.count);
+	uint32_t mood = dice(3);
+
+	/* Most often before a sync, when most is at stake. */
+	while (dice(4) > 0 && position < journal.count && journal.notes[position].kind != NOTE_SYNC)
+		position++;
+	journal_cut("cut", position, keep_some, &mood, dice);
+	if (dice(2)) /* what is written there could hide what is wrong */
+		must_be_sound("cut");
+	examine(position);
+}
+
+/* Everything between opening an image and closing it. */
+static void live(unsigned batches, bool full)
+{
+	static uint64_t values[SECTORS];
+	struct disk disk;
+	uint32_t batch = 1;
+
+	events_count = 0;
+	journal_begin("top");
+	disk_open(&disk, top, true);
+	read_all(&disk, values);
+	for (uint32_t i = 0; i < SECTORS; i++)
+		add_event((struct event){ .sector = i, .value = values[i] });
+	if (full)
+		journal_limit(200 + dice(4000));
+	while (batch <= batches && play(&disk, batch))
+		batch++;
+	if (block_drain(disk.block) == 0)
+		journal_promise(batch);
+	disk_close(&disk);
+}
+
+static void survive(unsigned batches, unsigned cuts, bool full)
+{
+	bool veiled = kernel_is_veiled();
+
+	live(batches, full);
+	for (unsigned i = 0; i < (veiled ? 2 : cuts); i++)
+		cut_somewhere();
+	journal_cut("cut", journal.count, NULL, NULL, dice);
+	examine(journal.count);
+	journal_end();
+	must_be_sound("top");
+}
+
+static const char *const options[] = { "cluster_size=512,refcount_bits=64", "cluster_size=4k",
+				       "cluster_size=512,refcount_bits=1", "cluster_size=64k",
+				       "compat=0.10,cluster_size=1k" };
+enum { OPTIONS = sizeof(options) / sizeof(*options) };
+
+static void what_was_flushed_survives_a_power_cut(void **state)
+{
+	(void)state;
+	need_qemu_img();
+	for (size_t i = 0; i < OPTIONS; i++) {
+		MAKE_TOP(options[i]);
+		survive(30, 5, false);
+	}
+}
+
+static void a_disk_that_snapshots_share_survives_a_power_cut(void **state)
+{
+	(void)state;
+	need_qemu_img();
+	for (size_t i = 0; i < 2; i++) {
+		struct disk disk;
+
+		MAKE_TOP(options[i]);
+		disk_open(&disk, top, true);
+		for (uint32_t sector = 0; sector < SECTORS; sector += 16)
+			assert_int_equal(write_at(&disk, sector, 2), 0);
+		disk_close(&disk);
+		MUST_RUN("qemu-img snapshot -c before top");
+		survive(30, 5, false);
+	}
+}
+
+/* The refcount table has 2 MiB of clusters, and becomes too small. */
+static void a_refcount_table_that_grows_survives_a_power_cut(void **state)
+{
+	struct disk disk;
+
+	(void)state;
+	need_qemu_img();
+	MAKE_TOP(options[0]);
+	disk_open(&disk, top, true);
+	for (uint32_t sector = 0; sector < SECTORS * 29 / 64; sector++)
+		assert_int_equal(write_at(&disk, sector, 2), 0);
+	disk_close(&disk);
+	survive(30, 8, false);
+}
+
+static void a_full_disk_survives_a_power_cut(void **state)
+{
+	(void)state;
+	need_qemu_img();
+	for (size_t i = 0; i < OPTIONS; i++) {
+		MAKE_TOP(options[i]);
+		survive(40, 4, true);
+	}
+}
+
 static int remove_all(void **state)
 {
 	journal_end();
+	free(events);
 	return disk_dir_remove(state);
 }
 
@@ -180,6 +544,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_full_disk_leaves_no_table_behind_the_end),
 		cmocka_unit_test(a_flush_amid_a_first_write_links_no_table_behind_the_end),
+		cmocka_unit_test(no_table_relies_on_what_was_not_synced),
+		cmocka_unit_test(what_was_flushed_survives_a_power_cut),
+		cmocka_unit_test(a_disk_that_snapshots_share_survives_a_power_cut),
+		cmocka_unit_test(a_refcount_table_that_grows_survives_a_power_cut),
+		cmocka_unit_test(a_full_disk_survives_a_power_cut),
 	};
 
 	return cmocka_run_group_tests_name("block_crash", tests, disk_dir_make, remove_all);

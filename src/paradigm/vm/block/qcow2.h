@@ -6,7 +6,8 @@
  * refcount table are in memory, L2 tables in slices of a bounded cache; what
  * changes in them stays in memory until a flush, which a job writes out in this order:
  *
- *     (data of finished writes), refcounts, refcount table
+ *     (data of finished writes), refcounts
+ *     fdatasync, if the refcount table changed; refcount table
  *     fdatasync
  *     L2 tables
  *     fdatasync, if the L1 table changed; L1 table

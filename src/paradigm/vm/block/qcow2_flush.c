@@ -89,6 +89,16 @@ static int sync_file(int fd)
 	return fdatasync(fd) < 0 ? -errno : 0;
 }
 
+/* Entries of new blocks, once those are there. */
+static int write_refcount_table(const struct qcow2_flush *flush)
+{
+	int ret = flush->refcount_table.count > 0 ? sync_file(flush->io.fd) : 0;
+
+	return ret < 0 ? ret
+		       : write_entries(flush->io.fd, flush->moved_offset, flush->refcount_table.items,
+				       flush->refcount_table.count);
+}
+
 /* The new refcount table, and then the header that points to it. */
 static int move_table(const struct qcow2_flush *flush)
 {
@@ -111,11 +121,8 @@ static int write_tables(struct block_io_request *io)
 
 	for (size_t i = 0; ret == 0 && i < flush->refcounts.count; i++)
 		ret = write_refcounts(flush, &flush->refcounts.items[i]);
-	if (ret == 0 && flush->moved_table)
-		ret = move_table(flush);
-	else if (ret == 0)
-		ret = write_entries(io->fd, flush->moved_offset, flush->refcount_table.items,
-				    flush->refcount_table.count);
+	if (ret == 0)
+		ret = flush->moved_table ? move_table(flush) : write_refcount_table(flush);
 	if (ret == 0)
 		ret = sync_file(io->fd);
 	for (size_t i = 0; ret == 0 && i < flush->slices.count; i++)
