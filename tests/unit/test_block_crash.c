@@ -235,6 +235,34 @@ static void no_table_relies_on_what_was_not_synced(void **state)
 	assert_true(tried >= 5);
 }
 
+/* The kernel tells of data that it could not write once; whoever asks later hears of it all the same. */
+static void a_sync_that_failed_is_not_forgotten(void **state)
+{
+	static const char *const raw[] = { "raw:base", NULL };
+	static const struct {
+		const char *const *names;
+		const char *watched;
+	} disks[] = { { raw, "base" }, { top, "top" } };
+	struct disk disk;
+
+	(void)state;
+	make_top();
+	for (size_t i = 0; i < 2; i++) {
+		journal_begin(disks[i].watched);
+		disk_open(&disk, disks[i].names, true);
+		assert_int_equal(write_at(&disk, 8, 2), 0);
+		assert_int_equal(flush(&disk), 0);
+		assert_int_equal(write_at(&disk, 8, 3), 0);
+		journal.sync_error = EIO;
+		assert_int_equal(block_drain(disk.block), -EIO);
+		assert_int_equal(flush(&disk), -EIO);
+		assert_int_equal(block_drain(disk.block), -EIO);
+		assert_true(value_at(&disk, 8) == value_of(8, 3));
+		disk_close(&disk);
+		journal_end();
+	}
+}
+
 /* ---- at random ---- */
 
 /* What a sector was given, from some note on.  In the order of time. */
@@ -545,6 +573,7 @@ int main(void)
 		cmocka_unit_test(a_full_disk_leaves_no_table_behind_the_end),
 		cmocka_unit_test(a_flush_amid_a_first_write_links_no_table_behind_the_end),
 		cmocka_unit_test(no_table_relies_on_what_was_not_synced),
+		cmocka_unit_test(a_sync_that_failed_is_not_forgotten),
 		cmocka_unit_test(what_was_flushed_survives_a_power_cut),
 		cmocka_unit_test(a_disk_that_snapshots_share_survives_a_power_cut),
 		cmocka_unit_test(a_refcount_table_that_grows_survives_a_power_cut),

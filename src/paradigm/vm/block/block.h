@@ -10,7 +10,8 @@
  * for the request, never more.
  *
  * A flush that was answered with 0 makes every write that was answered before
- * it survive a kill -9 and a power cut.  Without flushes, qcow2 keeps its tables in
+ * it survive a kill -9 and a power cut.  One that fails fails all that come after it:
+ * what it should have written may be lost.  Without flushes, qcow2 keeps its tables in
  * memory.
  */
 #ifndef CAISSON_PARADIGM_VM_BLOCK_BLOCK_H

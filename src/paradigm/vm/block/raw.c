@@ -13,11 +13,24 @@
 
 enum { GRANULARITY = 4096 };
 
+struct raw {
+	struct block block; /* first */
+	int failed;	    /* -errno of the first sync that failed */
+};
+
+/* Linux tells of data that it could not write once, see fsync(2): no later flush may say that they are safe. */
 static void finished(struct block_io_request *io)
 {
 	struct block_request *request = (struct block_request *)((char *)io - offsetof(struct block_request, io));
+	struct raw *raw = request->driver;
+	int result = io->result;
 
-	block_done(request->driver, request, io->result);
+	if (request->operation == BLOCK_FLUSH) {
+		if (raw->failed == 0)
+			raw->failed = result;
+		result = raw->failed;
+	}
+	block_done(&raw->block, request, result);
 }
 
 /* A file system that cannot: the guest only hinted. */
@@ -92,7 +105,7 @@ static const struct block_driver raw_driver = { .submit = submit, .close = raw_c
 
 int block_raw_open(const struct block_source *source, struct block_io *io, struct block **made, struct error *err)
 {
-	struct block *block;
+	struct raw *raw;
 	struct stat status;
 	off_t size;
 
@@ -103,10 +116,10 @@ int block_raw_open(const struct block_source *source, struct block_io *io, struc
 	size = lseek(source->fd, 0, SEEK_END); /* of block devices too */
 	if (size < 0)
 		return error_errno(err, errno, "cannot find the size of a disk image");
-	block = calloc(1, sizeof(*block));
-	if (!block)
+	raw = calloc(1, sizeof(*raw));
+	if (!raw)
 		return error_errno(err, ENOMEM, "cannot open a disk");
-	*block = (struct block){
+	raw->block = (struct block){
 		.driver = &raw_driver,
 		.io = io,
 		.size = ((uint64_t)size + 511) / 512 * 512, /* the rest of the last sector reads as zeros */
@@ -114,6 +127,6 @@ int block_raw_open(const struct block_source *source, struct block_io *io, struc
 		.read_only = source->read_only,
 		.fd = source->fd,
 	};
-	*made = block;
+	*made = &raw->block;
 	return 0;
 }
