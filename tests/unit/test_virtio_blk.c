@@ -12,6 +12,16 @@ enum { SECTORS = 2048, DATA = 4096 };
 
 #define FEATURE(name) (UINT64_C(1) << (name))
 
+/* Of the C library's place: what was written may fail to reach the disk, and Linux tells of it once. */
+static int sync_error;
+
+int fdatasync(int fd)
+{
+	(void)fd;
+	errno = __atomic_exchange_n(&sync_error, 0, __ATOMIC_SEQ_CST);
+	return errno ? -1 : 0;
+}
+
 /* threads: what is begun does not end before the loop has its turn. */
 static struct block *open_disk(struct loop *loop, bool qcow2, bool read_only, bool threads)
 {
@@ -310,6 +320,28 @@ static void a_snapshot_holds_what_was_written(void **state)
 	driver_close(&driver);
 }
 
+/* A disk that could not be written while the machine stopped: no snapshot is made, and the guest's flushes fail. */
+static void a_drain_that_failed_is_told(void **state)
+{
+	struct state_writer writer = { .section = 0 };
+	struct driver driver;
+	uint64_t data;
+
+	(void)state;
+	start(&driver, false, false, 2, FEATURE(VIRTIO_BLK_F_FLUSH) | FEATURE(VIRTIO_BLK_F_MQ));
+	data = driver_alloc(&driver, DATA);
+	assert_int_equal(do_it(&driver, VIRTIO_BLK_T_OUT, 8, data, DATA), VIRTIO_BLK_S_OK);
+	__atomic_store_n(&sync_error, EIO, __ATOMIC_SEQ_CST);
+	driver.device->ops->quiesce(driver.device);
+	driver.device->ops->save(driver.device, &writer);
+	assert_int_equal(writer.disk_error, -EIO);
+	driver.device->ops->resume(driver.device);
+	assert_int_equal(do_it(&driver, VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(do_it(&driver, VIRTIO_BLK_T_IN, 8, data, DATA), VIRTIO_BLK_S_OK);
+	str_free(&writer.out);
+	driver_close(&driver);
+}
+
 /* A driver that cannot flush: each write is safe when it is answered, here visible to another who opens the image. */
 static void without_flushes_writes_are_safe_at_once(void **state)
 {
@@ -343,6 +375,7 @@ int main(void)
 		cmocka_unit_test(many_requests_need_one_interrupt),
 		cmocka_unit_test(a_reset_ends_what_is_under_way),
 		cmocka_unit_test(a_snapshot_holds_what_was_written),
+		cmocka_unit_test(a_drain_that_failed_is_told),
 		cmocka_unit_test(without_flushes_writes_are_safe_at_once),
 	};
 

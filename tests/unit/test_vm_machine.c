@@ -688,6 +688,36 @@ static void test_registers(void **unused)
 	close_guest(&guest);
 }
 
+/* A file that cannot be synced: what a disk was given may be lost, and the snapshot would not know. */
+static void test_snapshot_of_a_failed_disk(void **unused)
+{
+	cleanup_close int state = memfd_create("state", MFD_CLOEXEC), memory = memfd_create("memory", MFD_CLOEXEC);
+	struct guest guest;
+	struct error err = ERROR_INIT;
+
+	(void)unused;
+	prepare_guest(&guest, echo, sizeof(echo));
+	guest.config.kind = VM_KIND_VM;
+	guest.config.disks_count = 1;
+	guest.config.disks[0].chain_count = 1;
+	guest.config.disks[0].chain[0].format = "raw";
+	guest.config.disks[0].chain[0].fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+	assert_true(guest.config.disks[0].chain[0].fd >= 0);
+	make_machine(&guest);
+	start(&guest);
+	assert_int_equal(machine_console_input(guest.machine, "a", 1), 1);
+	assert_int_equal(hear(&guest), 'b');
+	assert_int_equal(machine_pause(guest.machine, &err), 0);
+	assert_int_equal(machine_save(guest.machine, state, memory, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "disks"));
+	assert_int_equal(machine_resume(guest.machine, &err), 0); /* the guest goes on */
+	assert_int_equal(machine_console_input(guest.machine, "aq", 2), 2);
+	assert_int_equal(hear(&guest), 'b');
+	assert_int_equal(wait_for_end(&guest, NULL), MACHINE_EXIT);
+	close(guest.config.disks[0].chain[0].fd);
+	close_guest(&guest);
+}
+
 static void test_counters(void **state)
 {
 	struct arena arena = { .head = NULL };
@@ -748,21 +778,14 @@ static void test_bad_config(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_exit),
-		cmocka_unit_test(test_serial),
-		cmocka_unit_test(test_room),
-		cmocka_unit_test(test_ends),
-		cmocka_unit_test(test_stop),
-		cmocka_unit_test(test_pause),
-		cmocka_unit_test(test_smp),
-		cmocka_unit_test(test_snapshot),
-		cmocka_unit_test(test_counters),
-		cmocka_unit_test(test_bad_config),
-		cmocka_unit_test(test_odd_accesses),
-		cmocka_unit_test(test_smp_pause),
-		cmocka_unit_test(test_smp_snapshot),
-		cmocka_unit_test(test_registers),
-		cmocka_unit_test(test_resume_before_threads),
+		cmocka_unit_test(test_exit),	     cmocka_unit_test(test_serial),
+		cmocka_unit_test(test_room),	     cmocka_unit_test(test_ends),
+		cmocka_unit_test(test_stop),	     cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_smp),	     cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_counters),     cmocka_unit_test(test_bad_config),
+		cmocka_unit_test(test_odd_accesses), cmocka_unit_test(test_smp_pause),
+		cmocka_unit_test(test_smp_snapshot), cmocka_unit_test(test_snapshot_of_a_failed_disk),
+		cmocka_unit_test(test_registers),    cmocka_unit_test(test_resume_before_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -118,9 +118,10 @@ static void drain(struct ata *ata)
 	work(ata);
 	for (unsigned i = 0; i < ATA_CHANNELS * ATA_DRIVES; i++) {
 		struct block *block = ata->channels[i / ATA_DRIVES].drives[i % ATA_DRIVES].block;
+		int ret = block ? block_drain(block) : 0;
 
-		if (block)
-			(void)block_drain(block); /* what could not be written is the guest's to learn by flushes */
+		if (ret < 0) /* the guest's to learn by its own flushes, and no snapshot's */
+			ata->disk_error = ret;
 		tell(ata);
 		work(ata);
 	}
@@ -301,6 +302,8 @@ static void ata_save(struct device *device, struct state_writer *writer)
 	for (unsigned i = 0; i < ATA_CHANNELS; i++)
 		save_channel(&ata->channels[i], writer);
 	state_end(writer);
+	if (ata->disk_error < 0)
+		writer->disk_error = ata->disk_error;
 }
 
 /* Everything that is relied on elsewhere. */

@@ -81,6 +81,7 @@ struct ata {
 	struct loop_source work; /* its eventfd is owned */
 	bool drain;		 /* the loop is to bring everything to an end */
 	pthread_cond_t drained;	 /* with device.lock */
+	int disk_error;		 /* -errno of a disk that could not be drained */
 	struct pci_function function;
 };
 

@@ -48,6 +48,8 @@ int machine_save(struct machine *machine, int state, int memory, struct error *e
 	result = arch_save(machine, &writer, err);
 	if (result == 0)
 		save_devices(machine, &writer);
+	if (result == 0 && writer.disk_error < 0)
+		result = error_errno(err, -writer.disk_error, "write the machine's disks");
 	if (result == 0 && str_failed(&writer.out))
 		result = error_errno(err, ENOMEM, "save the machine's state");
 	if (result == 0) {

@@ -20,6 +20,7 @@
 struct state_writer {
 	struct str out;
 	size_t section; /* where the current one's length is to be written */
+	int disk_error; /* of a disk that does not hold what was written to it: -errno */
 };
 
 void state_begin(struct state_writer *writer, const char *name, uint32_t version);

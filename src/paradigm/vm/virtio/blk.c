@@ -43,6 +43,7 @@ struct blk {
 	char serial[VIRTIO_BLK_SERIAL_MAX];
 	uint8_t write_back; /* atomic: the driver wants a cache that it flushes */
 	bool dropping;	    /* the queues are no more: nothing is handed back */
+	int drained;	    /* what the last drain said */
 	unsigned running[VIRTIO_BLK_QUEUES_MAX];
 	bool held_back[VIRTIO_BLK_QUEUES_MAX]; /* there may be more in the queue, but too much is running */
 	struct request *finished, **finished_last;
@@ -299,8 +300,8 @@ static void blk_quiesce(struct virtio *virtio)
 {
 	struct blk *blk = blk_of(virtio);
 
-	/* What could not be written is the guest's to learn by its own flushes. */
-	(void)block_drain(blk->block);
+	/* What could not be written is the guest's to learn by its own flushes, and no snapshot's. */
+	blk->drained = block_drain(blk->block);
 	hand_back(blk);
 }
 
@@ -334,7 +335,11 @@ static void blk_config_write(struct virtio *virtio, uint32_t offset, const void 
 
 static void blk_save(struct virtio *virtio, struct state_writer *writer)
 {
-	state_put_u32(writer, __atomic_load_n(&blk_of(virtio)->write_back, __ATOMIC_RELAXED));
+	const struct blk *blk = blk_of(virtio);
+
+	state_put_u32(writer, __atomic_load_n(&blk->write_back, __ATOMIC_RELAXED));
+	if (blk->drained < 0)
+		writer->disk_error = blk->drained;
 }
 
 static int blk_restore(struct virtio *virtio, struct state_reader *reader, struct error *err)
