@@ -19,8 +19,10 @@
  * file is made as long as the clusters that are taken, if a table points to new ones.
  *
  * New clusters come from the end of the file and from those that we have freed
- * ourselves, never from what an image's refcounts say is free: a lie in them
- * cannot make us write over what is in use.  All of them read as zeros.
+ * ourselves, never from what an image's refcounts say is free.  All of them read as
+ * zeros.  Freed is what has lost its last reference by the refcounts: if they lie, an
+ * image's own data and L2 tables may be written over, but never the header, the L1
+ * table and the refcount table.
  */
 #ifndef CAISSON_PARADIGM_VM_BLOCK_QCOW2_H
 #define CAISSON_PARADIGM_VM_BLOCK_QCOW2_H
