@@ -52,7 +52,7 @@ static inline void journal_note(struct note note)
 {
 	if (journal.count == journal.room) {
 		journal.room = journal.room ? journal.room * 2 : 256;
-		journal.notes = reallocarray(journal.notes, journal.room, sizeof(*journal.notes));
+		journal.notes = realloc(journal.notes, journal.room * sizeof(*journal.notes));
 		if (!journal.notes)
 			abort();
 	}

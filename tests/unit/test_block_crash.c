@@ -21,6 +21,19 @@ static uint32_t dice(uint32_t sides)
 	return (uint32_t)(((uint64_t)(seed >> 8) * sides) >> 24);
 }
 
+/* In the C library's place: what lists of changes grow by.  So many times more; -1: for ever. */
+static int memory_left = -1;
+
+void *reallocarray(void *old, size_t count, size_t size)
+{
+	if (memory_left == 0) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	memory_left -= memory_left > 0;
+	return realloc(old, count * size);
+}
+
 /* ---- what a sector holds: one number, again and again ---- */
 
 static uint64_t value_of(uint32_t sector, uint32_t version)
@@ -263,6 +276,68 @@ static void a_sync_that_failed_is_not_forgotten(void **state)
 	}
 }
 
+/* A snapshot's tables, and a refcount table that is soon too small. */
+static uint8_t *make_busy_top(uint64_t *size)
+{
+	static uint8_t bytes[16 << 10];
+	struct disk disk;
+	struct stat status;
+
+	MAKE_TOP("cluster_size=512,refcount_bits=64");
+	disk_open(&disk, top, true);
+	for (uint64_t at = 0; stat("top", &status) == 0 && status.st_size < (2 << 20) - (60 << 10); at += sizeof(bytes))
+		assert_int_equal(disk_do(&disk, BLOCK_WRITE, at, bytes, sizeof(bytes)), 0);
+	disk_close(&disk);
+	MUST_RUN("qemu-img snapshot -c before top");
+	return journal_read_file("top", size);
+}
+
+/* With so many growths of lists: whether something failed. */
+static bool write_with_memory(int left)
+{
+	static uint8_t bytes[48 << 10];
+	struct disk disk;
+	bool failed;
+
+	disk_open(&disk, top, true);
+	memory_left = left;
+	failed = disk_do(&disk, BLOCK_WRITE, 0, bytes, sizeof(bytes)) != 0;
+	failed |= disk_do(&disk, BLOCK_WRITE, 3 << 20, bytes, sizeof(bytes)) != 0;
+	failed |= disk_do(&disk, BLOCK_DISCARD, 0, NULL, sizeof(bytes) / 2) != 0;
+	memory_left = -1;
+	disk_close(&disk);
+	return failed;
+}
+
+/* A list of changes cannot grow, at any time: what is written then may be less, but not wrong. */
+static void lists_without_memory_do_no_harm(void **state)
+{
+	/* The first new cluster wants nothing, a refcount block, a larger refcount table. */
+	static const uint64_t alignments[] = { 1, 32 << 10, 2 << 20 };
+	uint64_t size;
+	uint8_t *image;
+
+	(void)state;
+	need_qemu_img();
+	image = make_busy_top(&size);
+	for (size_t i = 0; i < sizeof(alignments) / sizeof(*alignments); i++) {
+		uint64_t aligned = (size + alignments[i] - 1) / alignments[i] * alignments[i];
+		bool failed = true;
+
+		for (int left = 0; failed; left++) {
+			int fd = open("top", O_RDWR | O_TRUNC | O_CLOEXEC);
+
+			assert_int_equal(write(fd, image, size), size);
+			assert_int_equal(ftruncate(fd, (off_t)aligned), 0);
+			close(fd);
+			failed = write_with_memory(left);
+			must_be_sound("top");
+		}
+	}
+	free(image);
+	journal_end();
+}
+
 /* ---- at random ---- */
 
 /* What a sector was given, from some note on.  In the order of time. */
@@ -279,7 +354,7 @@ static void add_event(struct event event)
 {
 	if (events_count == events_room) {
 		events_room = events_room ? events_room * 2 : 4 * SECTORS;
-		events = reallocarray(events, events_room, sizeof(*events));
+		events = realloc(events, events_room * sizeof(*events));
 		assert_non_null(events);
 	}
 	events[events_count++] = event;
@@ -574,6 +649,7 @@ int main(void)
 		cmocka_unit_test(a_flush_amid_a_first_write_links_no_table_behind_the_end),
 		cmocka_unit_test(no_table_relies_on_what_was_not_synced),
 		cmocka_unit_test(a_sync_that_failed_is_not_forgotten),
+		cmocka_unit_test(lists_without_memory_do_no_harm),
 		cmocka_unit_test(what_was_flushed_survives_a_power_cut),
 		cmocka_unit_test(a_disk_that_snapshots_share_survives_a_power_cut),
 		cmocka_unit_test(a_refcount_table_that_grows_survives_a_power_cut),

@@ -69,7 +69,11 @@ static int need_block(struct qcow2 *image, uint64_t index)
 	image->refcount_table[index] = host;
 	/* Where its own refcount is, there may be no block yet. */
 	ret = need_block(image, (host >> image->cluster_bits) >> block_bits(image));
-	return ret < 0 ? ret : set_refcounts(image, host >> image->cluster_bits, 1);
+	if (ret == 0)
+		ret = set_refcounts(image, host >> image->cluster_bits, 1);
+	if (ret < 0)
+		image->failed = ret; /* half of it is said */
+	return ret;
 }
 
 /* A larger refcount table, at the end of the file.  The flush writes it, and lets the header point to it. */
@@ -101,7 +105,11 @@ static int grow_table(struct qcow2 *image)
 		ret = need_block(image, i >> block_bits(image));
 	if (ret == 0)
 		ret = set_refcounts(image, first, clusters);
-	return ret < 0 ? ret : qcow2_clusters_unlink(image, old_offset, old_clusters);
+	if (ret == 0)
+		ret = qcow2_clusters_unlink(image, old_offset, old_clusters);
+	if (ret < 0)
+		image->failed = ret; /* half of it is said */
+	return ret;
 }
 
 static int take_at_end(struct qcow2 *image, uint64_t count, uint64_t *host, uint64_t *got)

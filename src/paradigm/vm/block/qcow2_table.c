@@ -214,13 +214,14 @@ static void copied(struct block_io_request *io)
 
 	if (ret == 0)
 		ret = qcow2_clusters_link(image, copy->to, 1);
-	if (ret == 0)
-		ret = qcow2_clusters_unlink(image, copy->from, 1);
 	if (ret == 0 && !QCOW2_LIST_ADD(image->l1_changes, (struct qcow2_entry){ .offset = copy->index,
 										 .value = copy->to | QCOW2_COPIED }))
 		ret = -ENOMEM;
-	if (ret == 0)
+	if (ret == 0) {
 		image->l1[copy->index] = copy->to | QCOW2_COPIED;
+		ret = qcow2_clusters_unlink(image, copy->from,
+					    1); /* last: a table that is in use keeps its references */
+	}
 	image->copying = false;
 	image->block.running--;
 	free(copy);
