@@ -309,6 +309,27 @@ static bool write_with_memory(int left)
 	return failed;
 }
 
+/* No data reach the disk while bitmaps that do not know of them count as up to date. */
+static void bitmaps_are_given_up_before_data_are_written(void **state)
+{
+	struct disk disk;
+	uint64_t features = htobe64(1);
+	int fd;
+
+	(void)state;
+	make_top();
+	fd = open("top", O_WRONLY | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, &features, sizeof(features), QCOW2_AUTOCLEAR), sizeof(features));
+	close(fd);
+	journal_begin("top");
+	disk_open(&disk, top, true);
+	assert_int_equal(journal.count, 2);
+	assert_int_equal(journal.notes[0].offset, QCOW2_AUTOCLEAR);
+	assert_int_equal(journal.notes[1].kind, NOTE_SYNC);
+	disk_close(&disk);
+	journal_end();
+}
+
 /* A list of changes cannot grow, at any time: what is written then may be less, but not wrong. */
 static void lists_without_memory_do_no_harm(void **state)
 {
@@ -649,6 +670,7 @@ int main(void)
 		cmocka_unit_test(a_flush_amid_a_first_write_links_no_table_behind_the_end),
 		cmocka_unit_test(no_table_relies_on_what_was_not_synced),
 		cmocka_unit_test(a_sync_that_failed_is_not_forgotten),
+		cmocka_unit_test(bitmaps_are_given_up_before_data_are_written),
 		cmocka_unit_test(lists_without_memory_do_no_harm),
 		cmocka_unit_test(what_was_flushed_survives_a_power_cut),
 		cmocka_unit_test(a_disk_that_snapshots_share_survives_a_power_cut),

@@ -149,7 +149,7 @@ static int read_table(int fd, uint64_t offset, uint64_t count, uint64_t **table,
 	return 0;
 }
 
-/* What others keep up to date with the data (dirty bitmaps) is out of date from now on, and the header says so. */
+/* What others keep up to date with the data (dirty bitmaps) is out of date from now on: the header says so first. */
 static int clear_autoclear(const struct qcow2 *image, int fd, struct error *err)
 {
 	uint64_t features = 0;
@@ -158,6 +158,8 @@ static int clear_autoclear(const struct qcow2 *image, int fd, struct error *err)
 	if (ret == 0 && features != 0) {
 		features = 0;
 		ret = file_write_at(fd, &features, sizeof(features), QCOW2_AUTOCLEAR);
+		if (ret == 0 && fdatasync(fd) < 0)
+			ret = -errno;
 	}
 	return ret < 0 ? error_errno(err, -ret, "cannot write the header of a qcow2 image") : 0;
 }
