@@ -103,6 +103,11 @@ int loop_run(struct loop *loop, struct error *err)
 	return ret;
 }
 
+void loop_hand_over(struct loop *loop)
+{
+	__atomic_store_n(&loop->thread, -1, __ATOMIC_RELEASE);
+}
+
 bool loop_is_elsewhere(const struct loop *loop)
 {
 	int thread = __atomic_load_n(&loop->thread, __ATOMIC_ACQUIRE);

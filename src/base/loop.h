@@ -22,7 +22,7 @@ struct loop {
 	struct loop_source *ready[64]; /* of the current round: a removed source is taken out */
 	int ready_count;
 	unsigned round;
-	int thread; /* that it belongs to: who opened it, then who runs it; 0: nobody.  Atomic */
+	int thread; /* that it belongs to: who opened it, then who runs it; 0: nobody, -1: one to come.  Atomic */
 };
 
 struct loop_source {
@@ -44,7 +44,10 @@ int loop_wait(struct loop *loop, int timeout_ms, struct error *err);
 /* Rounds until loop_stop(), which may also come before; it ends one loop_run(). */
 int loop_run(struct loop *loop, struct error *err);
 void loop_stop(struct loop *loop);
-/* Whether another thread than the caller's runs the loop, or is about to: it was opened and not yet run. */
+/* Whoever opened the loop does not run it: a thread that he makes after this call will. */
+void loop_hand_over(struct loop *loop);
+/* Whether another thread than the caller's runs the loop, or is about to: it was opened, or handed over, and not yet
+ * run. */
 bool loop_is_elsewhere(const struct loop *loop);
 
 #endif

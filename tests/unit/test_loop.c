@@ -152,6 +152,31 @@ static void test_nested(void **state)
 	loop_close(&loop);
 }
 
+static void *run_in_thread(void *loop)
+{
+	return loop_run(loop, NULL) == 0 ? loop : NULL;
+}
+
+/* Whose it is, from the moment on that it is given away, and not only when the other thread has come that far. */
+static void test_hand_over(void **state)
+{
+	struct loop loop;
+	pthread_t thread;
+	void *ended;
+
+	(void)state;
+	assert_false(loop_is_elsewhere(open_loop(&loop)));
+	loop_hand_over(&loop);
+	assert_true(loop_is_elsewhere(&loop));
+	assert_int_equal(pthread_create(&thread, NULL, run_in_thread, &loop), 0);
+	assert_true(loop_is_elsewhere(&loop));
+	loop_stop(&loop);
+	assert_int_equal(pthread_join(thread, &ended), 0);
+	assert_ptr_equal(ended, &loop);
+	assert_false(loop_is_elsewhere(&loop));
+	loop_close(&loop);
+}
+
 static void *stop_from_thread(void *loop)
 {
 	loop_stop(loop);
@@ -200,8 +225,9 @@ static void test_bad_descriptor(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_level), cmocka_unit_test(test_removed_in_round), cmocka_unit_test(test_nested),
-		cmocka_unit_test(test_stop),  cmocka_unit_test(test_bad_descriptor),
+		cmocka_unit_test(test_level),  cmocka_unit_test(test_removed_in_round),
+		cmocka_unit_test(test_nested), cmocka_unit_test(test_hand_over),
+		cmocka_unit_test(test_stop),   cmocka_unit_test(test_bad_descriptor),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,6 +42,9 @@ int io_start(struct machine *machine, struct error *err)
 	if (code == 0) {
 		(void)sigfillset(&all);
 		(void)pthread_sigmask(SIG_SETMASK, &all, &before);
+		/* Before the thread has come as far as its loop, devices are no longer ours: they are asked by orders.
+		 */
+		loop_hand_over(&machine->io.loop);
 		code = pthread_create(&machine->io.thread, &attributes, io_main, machine);
 		(void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 	}
