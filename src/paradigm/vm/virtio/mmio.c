@@ -154,15 +154,20 @@ static void reset(struct virtio *virtio)
 	__atomic_store_n(&virtio->status, 0, __ATOMIC_SEQ_CST);
 }
 
+/*
+ * The lock is enough for a device without a thread of its own: nothing of it is under way.  And we may be a vCPU, which
+ * must not touch the loop, as quiesce() may.
+ */
 static void stop_queue(struct virtio *virtio, unsigned queue)
 {
-	bool quiet = virtio->quiet;
+	bool quiet = virtio->quiet, own_thread = virtio->ops->own_thread;
 
 	if (queue >= virtio->queues_count)
 		return;
-	quiesce(virtio);
+	if (own_thread)
+		quiesce(virtio);
 	virtqueue_reset(&virtio->queues[queue]);
-	if (!quiet)
+	if (own_thread && !quiet)
 		resume(virtio);
 }
 

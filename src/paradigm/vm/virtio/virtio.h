@@ -12,7 +12,8 @@
  * Who may touch what:
  * - Most devices do all of their work in handle() and in sources of their own on
  *   the same loop.  All of virtio_ops is called with the device's lock held, by
- *   vCPU threads and by the loop's; sources of the device's own take the lock.
+ *   vCPU threads and by the loop's (quiesce() and resume() by the loop's alone);
+ *   sources of the device's own take the lock.  A vCPU must not touch the loop.
  * - A device whose requests are still under way when handle() returns (disks,
  *   file systems) sets own_thread: its loop is run by a thread that waits for
  *   nothing else.  activate(), handle(), reset(), quiesce() and resume() are then
