@@ -728,6 +728,9 @@ static void test_counters(void **state)
 
 	(void)state;
 	OPEN(&guest, echo);
+	machine_counters(guest.machine, &text); /* while the guest does what is counted */
+	assert_non_null(strstr(str_text(&text), "port_read"));
+	str_free(&text);
 	assert_int_equal(machine_console_input(guest.machine, "q", 1), 1);
 	assert_int_equal(wait_for_end(&guest, NULL), MACHINE_EXIT);
 	machine_counters(guest.machine, &text);

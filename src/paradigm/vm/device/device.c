@@ -132,6 +132,12 @@ static bool look_up(struct bus *bus, enum bus_kind kind, uint64_t address, struc
 	return there;
 }
 
+/* Whoever adds holds the device's lock, but whoever asks (counters) does not. */
+static void count_accesses(uint64_t *counter, uint32_t count)
+{
+	__atomic_store_n(counter, *counter + count, __ATOMIC_RELAXED);
+}
+
 static unsigned cut(const struct bus_range *range, uint64_t offset, unsigned size)
 {
 	return size > range->size - offset ? (unsigned)(range->size - offset) : size;
@@ -150,7 +156,7 @@ bool bus_read_string(struct bus *bus, enum bus_kind kind, uint64_t address, void
 	device = range.device;
 	offset = address - range.base;
 	(void)pthread_mutex_lock(&device->lock);
-	device->reads += count;
+	count_accesses(&device->reads, count);
 	for (uint32_t i = 0; device->ops->read && i < count; i++, at += size)
 		device->ops->read(device, range.range, offset, at, cut(&range, offset, size));
 	(void)pthread_mutex_unlock(&device->lock);
@@ -170,7 +176,7 @@ bool bus_write_string(struct bus *bus, enum bus_kind kind, uint64_t address, con
 	device = range.device;
 	offset = address - range.base;
 	(void)pthread_mutex_lock(&device->lock);
-	device->writes += count;
+	count_accesses(&device->writes, count);
 	for (uint32_t i = 0; device->ops->write && i < count; i++, at += size)
 		device->ops->write(device, range.range, offset, at, cut(&range, offset, size));
 	(void)pthread_mutex_unlock(&device->lock);

@@ -49,7 +49,7 @@ struct device_ops {
 struct device {
 	const struct device_ops *ops;
 	pthread_mutex_t lock;
-	uint64_t reads, writes; /* that left the guest */
+	uint64_t reads, writes; /* that left the guest; atomic, changed with the lock held */
 };
 
 /* The lock is made; everything else is zero. */

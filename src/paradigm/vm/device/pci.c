@@ -251,7 +251,10 @@ static void write_config(struct pci_host *host, struct pci_function *function, u
 	for (unsigned i = 0; i < size; i++) {
 		uint8_t mask = function->writable[offset + i];
 
-		function->config[offset + i] = (uint8_t)((function->config[offset + i] & ~mask) | (data[i] & mask));
+		/* pci_is_master() looks without the lock. */
+		__atomic_store_n(&function->config[offset + i],
+				 (uint8_t)((function->config[offset + i] & ~mask) | (data[i] & mask)),
+				 __ATOMIC_RELAXED);
 	}
 	if (offset <= PCI_COMMAND + 1 && function->interrupt.set)
 		drive_line(host, line_of(function->slot));
@@ -293,8 +296,11 @@ static void save(struct device *device, struct state_writer *writer)
 		state_put_u32(writer, host->slots[slot] != NULL);
 		if (!host->slots[slot])
 			continue;
+		/* A card's timer may still be about to raise its line. */
+		(void)pthread_mutex_lock(&host->line_lock);
 		state_put(writer, host->slots[slot]->config, PCI_CONFIG_SIZE);
 		state_put_u32(writer, host->slots[slot]->level);
+		(void)pthread_mutex_unlock(&host->line_lock);
 	}
 	state_end(writer);
 }

@@ -46,6 +46,7 @@ struct machine_vcpu {
 	bool started;	 /* there is a thread to be joined */
 	bool unfinished; /* the kernel has yet to finish the instruction of the last exit */
 	int32_t pin;	 /* host CPU, or -1 */
+	/* Atomic, and changed by its thread alone. */
 	uint64_t exits[VCPU_EXITS];
 };
 

@@ -20,13 +20,19 @@ static void crash(struct machine_vcpu *vcpu, const char *what)
 		       arch_vcpu_place(vcpu, place, sizeof(place)));
 }
 
+/* Counted by this thread alone, and asked for by others. */
+static void count_exit(struct machine_vcpu *vcpu, enum vcpu_exit kind)
+{
+	__atomic_store_n(&vcpu->exits[kind], vcpu->exits[kind] + 1, __ATOMIC_RELAXED);
+}
+
 static void handle_ports(struct machine_vcpu *vcpu)
 {
 	struct kvm_run *run = vcpu->kvm.run;
 	uint64_t offset = run->io.data_offset, length = (uint64_t)run->io.size * run->io.count;
 	uint8_t *data;
 
-	vcpu->exits[run->io.direction == KVM_EXIT_IO_IN ? VCPU_PORT_READ : VCPU_PORT_WRITE]++;
+	count_exit(vcpu, run->io.direction == KVM_EXIT_IO_IN ? VCPU_PORT_READ : VCPU_PORT_WRITE);
 	if (offset > vcpu->kvm.size || length > vcpu->kvm.size - offset) {
 		crash(vcpu, "KVM's data of a port lies outside of what it shares");
 		return;
@@ -43,7 +49,7 @@ static void handle_memory(struct machine_vcpu *vcpu)
 	struct kvm_run *run = vcpu->kvm.run;
 	unsigned size = run->mmio.len <= sizeof(run->mmio.data) ? run->mmio.len : sizeof(run->mmio.data);
 
-	vcpu->exits[run->mmio.is_write ? VCPU_MEMORY_WRITE : VCPU_MEMORY_READ]++;
+	count_exit(vcpu, run->mmio.is_write ? VCPU_MEMORY_WRITE : VCPU_MEMORY_READ);
 	if (run->mmio.is_write)
 		(void)bus_write(&vcpu->machine->bus, BUS_MEMORY, run->mmio.phys_addr, run->mmio.data, size);
 	else
@@ -91,7 +97,7 @@ static void handle_other(struct machine_vcpu *vcpu)
 	const struct kvm_run *run = vcpu->kvm.run;
 	char text[96];
 
-	vcpu->exits[VCPU_OTHER]++;
+	count_exit(vcpu, VCPU_OTHER);
 	switch (run->exit_reason) {
 	case KVM_EXIT_SHUTDOWN:
 		crash(vcpu, "triple fault");
@@ -122,7 +128,7 @@ static void run_once(struct machine_vcpu *vcpu)
 
 	vcpu->unfinished = false;
 	if (result == -EINTR || result == -EAGAIN) {
-		vcpu->exits[VCPU_KICK]++;
+		count_exit(vcpu, VCPU_KICK);
 		return;
 	}
 	if (result < 0) {
@@ -140,7 +146,7 @@ static void run_once(struct machine_vcpu *vcpu)
 		vcpu->unfinished = true;
 		break;
 	case KVM_EXIT_INTR:
-		vcpu->exits[VCPU_KICK]++;
+		count_exit(vcpu, VCPU_KICK);
 		break;
 	default:
 		handle_other(vcpu);

@@ -110,8 +110,9 @@ static void config_read(struct virtio *virtio, uint32_t offset, void *data, uint
 {
 	struct net *net = (struct net *)virtio;
 	bool gone = __atomic_load_n(&net->tap_gone, __ATOMIC_RELAXED);
+	bool announce = __atomic_load_n(&net->announce, __ATOMIC_RELAXED);
 	struct virtio_net_config config = {
-		.status = htole16((gone ? 0 : VIRTIO_NET_S_LINK_UP) | (net->announce ? VIRTIO_NET_S_ANNOUNCE : 0)),
+		.status = htole16((gone ? 0 : VIRTIO_NET_S_LINK_UP) | (announce ? VIRTIO_NET_S_ANNOUNCE : 0)),
 		.max_virtqueue_pairs = htole16((uint16_t)net->count),
 		.mtu = htole16(net->mtu),
 	};
@@ -176,7 +177,7 @@ static void reset(struct virtio *virtio)
 		net->pairs[i].pending = 0;
 	}
 	net->guest_offloads = 0;
-	net->announce = false;
+	__atomic_store_n(&net->announce, false, __ATOMIC_RELAXED);
 	memcpy(net->mac, net->own_mac, sizeof(net->mac));
 	net_set_offloads(net);
 }
@@ -240,7 +241,8 @@ static int restore(struct virtio *virtio, struct state_reader *reader, struct er
 				 net->count);
 	net->active = active;
 	/* The switches must learn where it is now. */
-	net->announce = virtio->active && virtio_has(virtio, VIRTIO_NET_F_GUEST_ANNOUNCE);
+	__atomic_store_n(&net->announce, virtio->active && virtio_has(virtio, VIRTIO_NET_F_GUEST_ANNOUNCE),
+			 __ATOMIC_RELAXED);
 	return 0;
 }
 

@@ -68,7 +68,7 @@ static bool set_address(struct net *net, uint8_t command, const struct virtqueue
 static bool announced(struct net *net, uint8_t command, const struct virtqueue_chain *chain)
 {
 	(void)chain;
-	net->announce = false;
+	__atomic_store_n(&net->announce, false, __ATOMIC_RELAXED);
 	return command == VIRTIO_NET_CTRL_ANNOUNCE_ACK;
 }
 

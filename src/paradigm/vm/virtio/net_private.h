@@ -41,6 +41,7 @@ struct net {
 	struct net_pair pairs[VIRTIO_NET_PAIRS_MAX];
 	unsigned count, active; /* pairs */
 	unsigned offload;	/* TUN_F_* that the taps can do */
+	/* Atomic: vCPUs look at what the loop's thread changes. */
 	bool tap_gone, announce;
 	uint8_t mac[6], own_mac[6]; /* as the driver set it, and as it was made */
 	uint16_t mtu;

@@ -30,6 +30,17 @@ static void store16(uint8_t *at, uint16_t value)
 	__atomic_store_n((uint16_t *)(void *)at, value, __ATOMIC_RELAXED);
 }
 
+/* The indices: what the driver has written before its own is seen behind it, and what we have written before ours. */
+static uint16_t load_index(const uint8_t *ring)
+{
+	return __atomic_load_n((const uint16_t *)(const void *)(ring + RING_INDEX), __ATOMIC_ACQUIRE);
+}
+
+static void store_index(uint8_t *ring, uint16_t value)
+{
+	__atomic_store_n((uint16_t *)(void *)(ring + RING_INDEX), value, __ATOMIC_RELEASE);
+}
+
 void virtqueue_init(struct virtqueue *queue, struct guest_memory *memory, uint16_t size_max)
 {
 	*queue = (struct virtqueue){ .memory = memory, .size_max = size_max };
@@ -149,10 +160,7 @@ static bool walk(const struct virtqueue *queue, struct virtqueue_chain *chain)
 /* How many requests wait; more than the ring holds is a broken one. */
 static uint16_t count_waiting(const struct virtqueue *queue)
 {
-	uint16_t index = load16(queue->available_area + RING_INDEX);
-
-	atomic_thread_fence(memory_order_acquire);
-	return (uint16_t)(index - queue->next_available);
+	return (uint16_t)(load_index(queue->available_area) - queue->next_available);
 }
 
 int virtqueue_pop(struct virtqueue *queue, struct virtqueue_chain *chain, struct iovec *iov)
@@ -199,9 +207,8 @@ void virtqueue_publish(struct virtqueue *queue, uint16_t count)
 {
 	if (!queue->ready)
 		return;
-	atomic_thread_fence(memory_order_release);
 	queue->next_used = (uint16_t)(queue->next_used + count);
-	store16(queue->used_area + RING_INDEX, queue->next_used);
+	store_index(queue->used_area, queue->next_used);
 }
 
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
