@@ -26,7 +26,7 @@ run: ## build, then run a container from busybox; ARGS="..." is its command
 	@$(MAKE) --no-print-directory all
 	@tools/run-demo $(BUILD) $(ARGS)
 
-test: ## every suite: unit (plain, sanitizers, valgrind), integration, conformance, security, fuzz, lab
+test: ## every suite: unit (plain, sanitizers, threads, valgrind), integration, conformance, security, fuzz, lab
 	@tools/deps build run test fuzz
 	@$(MAKE) --no-print-directory all
 	@tools/run-tests --build $(BUILD) $(if $(SUITE),--suite $(SUITE))
@@ -79,7 +79,7 @@ deps: ## install everything that any target needs (Debian 12)
 	@tools/deps all
 
 clean: ## remove every build directory
-	rm -rf $(BUILD) build-asan build-fuzz
+	rm -rf $(BUILD) build-asan build-tsan build-fuzz
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

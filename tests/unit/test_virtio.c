@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <sys/epoll.h>
 
+#include "unseen.h"
 #include "virtio_driver.h"
 
 /* ---- a device ---- */
@@ -63,7 +64,7 @@ static void echo_handle(struct virtio *virtio, unsigned queue)
 
 		if (echo->slow) {
 			assert_false(echo->busy);
-			echo->busy = true;
+			__atomic_store_n(&echo->busy, true, __ATOMIC_RELEASE);
 			echo->held = chain.head;
 			return;
 		}
@@ -781,6 +782,7 @@ static void test_own_thread(void **state)
 	driver_open(&driver);
 	driver_adopt(&driver, make_echo(&driver, &ops));
 	driver.threaded = true;
+	loop_hand_over(&driver.loop);
 	assert_int_equal(pthread_create(&thread, NULL, run_loop, &driver.loop), 0);
 	for (int i = 0; i < 3; i++) {
 		driver_start(&driver, driver.device, 0);
@@ -964,7 +966,7 @@ struct scribbler {
 	bool stop;
 };
 
-static void *scribble(void *context)
+UNSEEN static void *scribble(void *context)
 {
 	struct scribbler *scribbler = context;
 	struct driver *driver = scribbler->driver;

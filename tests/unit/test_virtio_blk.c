@@ -279,17 +279,18 @@ static void a_reset_ends_what_is_under_way(void **state)
 
 	(void)state;
 	start(&driver, false, false, 2, FEATURE(VIRTIO_BLK_F_MQ) | FEATURE(VIRTIO_BLK_F_FLUSH));
-	data = driver_alloc(&driver, DATA);
-	for (int i = 0; i < 4; i++)
-		(void)add(&driver, 1, VIRTIO_BLK_T_IN, (uint64_t)i * 300, data, DATA, true);
+	data = driver_alloc(&driver, 4 * DATA);
+	for (unsigned i = 0; i < 4; i++)
+		(void)add(&driver, 1, VIRTIO_BLK_T_IN, (uint64_t)i * 300, data + i * DATA, DATA, true);
 	driver_kick(&driver, 1);
 	assert_int_equal(loop_wait(&driver.loop, 0, NULL), 0);
 	driver_set(&driver, VIRTIO_MMIO_STATUS, 0);
 	assert_int_equal(driver_used_index(&driver, 1), 0);
-	fill(&driver, data, 0x55);
+	for (unsigned i = 0; i < 4; i++)
+		fill(&driver, data + i * DATA, 0x55);
 	driver_run(&driver);
-	for (unsigned i = 0; i < DATA; i++)
-		assert_int_equal(((uint8_t *)driver_at(&driver, data, DATA))[i], 0x55);
+	for (unsigned i = 0; i < 4 * DATA; i++)
+		assert_int_equal(((uint8_t *)driver_at(&driver, data, 4 * DATA))[i], 0x55);
 	assert_int_equal(driver_used_index(&driver, 1), 0);
 	driver_start(&driver, driver.device, FEATURE(VIRTIO_BLK_F_FLUSH));
 	assert_int_equal(do_it(&driver, VIRTIO_BLK_T_IN, 0, data, DATA), VIRTIO_BLK_S_OK);
