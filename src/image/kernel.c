@@ -62,7 +62,7 @@ void kernel_work_close(struct kernel_work *work)
 		close(work->dir); /* and with it the lock */
 }
 
-static int set_default(int dir, const char *name, struct error *err)
+int kernel_name_default(int dir, const char *name, struct error *err)
 {
 	(void)unlinkat(dir, UNFINISHED "default", 0);
 	if (symlinkat(name, dir, UNFINISHED "default") < 0 || renameat(dir, UNFINISHED "default", dir, "default") < 0)
@@ -215,7 +215,7 @@ int kernel_set_default(struct image_store *store, const char *name, struct error
 		return ret;
 	ret = open_with(store, name, &work, err);
 	if (ret == 0)
-		ret = set_default(work.dir, name, err);
+		ret = kernel_name_default(work.dir, name, err);
 	kernel_work_close(&work);
 	return ret;
 }
@@ -228,9 +228,9 @@ static int replace_default(int dir, const char *gone, struct error *err)
 	int ret = list_all(dir, &records, &count, err);
 
 	if (ret == 0 && count > 0 && strcmp(records[count - 1].name, gone) != 0)
-		ret = set_default(dir, records[count - 1].name, err);
+		ret = kernel_name_default(dir, records[count - 1].name, err);
 	else if (ret == 0 && count > 1)
-		ret = set_default(dir, records[count - 2].name, err);
+		ret = kernel_name_default(dir, records[count - 2].name, err);
 	else if (ret == 0 && unlinkat(dir, "default", 0) < 0 && errno != ENOENT)
 		ret = error_errno(err, errno, "cannot remove the default");
 	kernel_list_free(records, count);

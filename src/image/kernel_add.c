@@ -263,9 +263,7 @@ static int choose_default(int dir, const struct kernel_addition *addition, const
 {
 	if (!addition->make_default && faccessat(dir, "default", F_OK, 0) == 0)
 		return 0;
-	(void)unlinkat(dir, "default", 0);
-	return symlinkat(name, dir, "default") < 0 ? error_errno(err, errno, "cannot make %s the default kernel", name)
-						   : 0;
+	return kernel_name_default(dir, name, err);
 }
 
 static int make(struct image_store *store, struct kernel_work *work, const struct found *found, const char *source,

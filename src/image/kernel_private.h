@@ -23,6 +23,8 @@ struct kernel_work {
 int kernel_work_open(const struct image_store *store, bool fresh, struct kernel_work *work, struct error *err);
 /* Removes what was not renamed. */
 void kernel_work_close(struct kernel_work *work);
+/* In one step: there is one default before and after, for those who look without the lock, too. */
+int kernel_name_default(int dir, const char *name, struct error *err);
 
 /* kernel_unpack.c: decompresses size bytes of from, at offset, into to; gzip, xz, lzma, bzip2, zstd, lz4.  -ENOTSUP:
  * none of them. */
