@@ -639,6 +639,45 @@ static void test_migrate_vsock(void **state)
 	close_rig(&rig);
 }
 
+/* The same directory once more: refused, and nothing is taken away there. */
+static void expect_refusal(struct rig *rig, int code)
+{
+	int dir = open(rig->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct error err = ERROR_INIT;
+	struct device *device = NULL;
+
+	assert_int_equal(virtio_vsock_make(GUEST, dir, &rig->driver.memory, &rig->driver.loop, &device, &err), -code);
+	assert_null(device);
+}
+
+static void test_whose_name(void **state)
+{
+	struct rig rig;
+	uint32_t port;
+	int fd;
+
+	(void)state;
+	open_rig(&rig);
+	expect_refusal(&rig, EADDRINUSE);
+	close(connect_to_guest(&rig, &port)); /* it still listens */
+	driver_run(&rig.driver);
+	driver_close(&rig.driver);
+	/* Left by one that was killed. */
+	driver_open(&rig.driver);
+	close(open_socket(&rig, VSOCK_SOCKET, true));
+	driver_adopt(&rig.driver, make_vsock(&rig));
+	driver_close(&rig.driver);
+	/* What is no socket stays. */
+	driver_open(&rig.driver);
+	assert_int_equal(chdir(rig.dir), 0);
+	fd = open(VSOCK_SOCKET, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	expect_refusal(&rig, EEXIST);
+	assert_int_equal(unlink(VSOCK_SOCKET), 0);
+	close_rig(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -646,7 +685,7 @@ int main(void)
 		cmocka_unit_test(test_from_guest),    cmocka_unit_test(test_credit),
 		cmocka_unit_test(test_late_reader),   cmocka_unit_test(test_odd_packets),
 		cmocka_unit_test(test_no_buffers),    cmocka_unit_test(test_too_many),
-		cmocka_unit_test(test_migrate_vsock),
+		cmocka_unit_test(test_migrate_vsock), cmocka_unit_test(test_whose_name),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "paradigm/vm/virtio/vsock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/virtio_ids.h>
 #include <linux/vm_sockets.h>
 #include <stdio.h>
@@ -10,9 +11,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "paradigm/vm/virtio/vsock_connection.h"
 
 enum {
@@ -524,18 +527,37 @@ static const struct virtio_ops vsock_ops = {
 	.free = vsock_free,
 };
 
+/* What a killed VMM left behind goes.  What somebody listens on, and what is no socket, is not ours to take. */
+static int clear_name(int dir, const struct sockaddr_un *address, struct error *err)
+{
+	cleanup_close int fd = -1;
+	struct stat st;
+
+	if (fstatat(dir, VSOCK_SOCKET, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : error_errno(err, errno, "cannot look for an old " VSOCK_SOCKET);
+	if (!S_ISSOCK(st.st_mode))
+		return error_set(err, EEXIST, VSOCK_SOCKET " is there already, and no socket; remove it");
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return error_errno(err, errno, "cannot make a socket for virtio-vsock");
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED)
+		return error_set(err, EADDRINUSE,
+				 "somebody listens on " VSOCK_SOCKET
+				 " already; give each machine a directory of its own");
+	return unlinkat(dir, VSOCK_SOCKET, 0) < 0 ? error_errno(err, errno, "cannot take an old " VSOCK_SOCKET " away")
+						  : 0;
+}
+
 static int make_listener(struct vsock *vsock, struct error *err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX, .sun_path = VSOCK_SOCKET };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int ret = clear_name(vsock->dir, &address, err), fd;
 
+	if (ret < 0)
+		return ret;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return error_errno(err, errno, "cannot make a socket for virtio-vsock");
-	/* What a killed VMM left behind. */
-	if (unlinkat(vsock->dir, VSOCK_SOCKET, 0) < 0 && errno != ENOENT) {
-		close(fd);
-		return error_errno(err, errno, "cannot take an old " VSOCK_SOCKET " away");
-	}
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, BACKLOG) < 0) {
 		int code = errno;
 
