@@ -39,6 +39,12 @@ teardown_file()
 	clients_stop "$NAMESPACE"
 }
 
+# A task of its own for each test: the shim of one that is gone may still delete it by name, and would end its successor.
+setup()
+{
+	main=main$BATS_TEST_NUMBER
+}
+
 teardown()
 {
 	local id
@@ -172,73 +178,73 @@ cgroup_value()
 }
 
 @test "run -d, exec, exec --tty, their exit codes" {
-	box main
-	[ "$(state main)" = RUNNING ]
-	run -0 in_box main echo hello
+	box $main
+	[ "$(state $main)" = RUNNING ]
+	run -0 in_box $main echo hello
 	[ "$output" = hello ]
-	run -9 in_box main sh -c 'exit 9'
-	run -0 ctr task exec --exec-id e1 --cwd /data --user 1000:2000 main sh -c 'pwd; id -u; id -g'
+	run -9 in_box $main sh -c 'exit 9'
+	run -0 ctr task exec --exec-id e1 --cwd /data --user 1000:2000 $main sh -c 'pwd; id -u; id -g'
 	[ "$output" = $'/data\n1000\n2000' ]
-	run -1 in_box main no-such-program
+	run -1 in_box $main no-such-program
 	[[ "$output" == *no-such-program* ]]
-	run -6 inside_on_terminal ctr --namespace "$NAMESPACE" task exec --exec-id e2 --tty main sh -c 'tty; exit 6'
+	run -6 inside_on_terminal ctr --namespace "$NAMESPACE" task exec --exec-id e2 --tty $main sh -c 'tty; exit 6'
 	[[ "$output" == */dev/pts/* ]]
 }
 
 @test "task pause and resume" {
-	box main
-	ctr task pause main
-	[ "$(state main)" = PAUSED ]
-	[ "$(cgroup_value main freezer freezer.state)" = FROZEN ]
-	ctr task resume main
-	[ "$(state main)" = RUNNING ]
-	run -0 in_box main echo awake
+	box $main
+	ctr task pause $main
+	[ "$(state $main)" = PAUSED ]
+	[ "$(cgroup_value $main freezer freezer.state)" = FROZEN ]
+	ctr task resume $main
+	[ "$(state $main)" = RUNNING ]
+	run -0 in_box $main echo awake
 	[ "$output" = awake ]
 }
 
 @test "task kill with a signal, delete tells the exit code" {
-	box main
-	ctr task kill -s SIGHUP main
-	eventually in_box main test -e /tmp/hup
-	ctr task kill -s SIGTERM main
-	eventually is main STOPPED
-	run -0 ctr task delete main
+	box $main
+	ctr task kill -s SIGHUP $main
+	eventually in_box $main test -e /tmp/hup
+	ctr task kill -s SIGTERM $main
+	eventually is $main STOPPED
+	run -0 ctr task delete $main
 	[[ "$output" == *"exit code 7"* ]]
-	ctr container rm main
+	ctr container rm $main
 	run -0 ctr container ls -q
 	[ -z "$output" ]
-	box main
-	ctr task kill -s KILL main
-	eventually is main STOPPED
-	run -0 ctr task delete main
+	box $main
+	ctr task kill -s KILL $main
+	eventually is $main STOPPED
+	run -0 ctr task delete $main
 	[[ "$output" == *"exit code 137"* ]]
 }
 
 @test "task kill --all reaches every process of a container without a pid namespace" {
-	box main --with-ns pid:/proc/1/ns/pid
-	in_box main sh -c 'sleep 1000 >/tmp/out 2>&1 </tmp/ready & echo $! >/tmp/pid'
-	run -0 in_box main cat /tmp/pid
+	box $main --with-ns pid:/proc/1/ns/pid
+	in_box $main sh -c 'sleep 1000 >/tmp/out 2>&1 </tmp/ready & echo $! >/tmp/pid'
+	run -0 in_box $main cat /tmp/pid
 	[ -e "/proc/$CLIENTS_PID/root/proc/$output" ]
-	ctr task kill --all -s KILL main
-	eventually is main STOPPED
+	ctr task kill --all -s KILL $main
+	eventually is $main STOPPED
 	eventually test ! -e "/proc/$CLIENTS_PID/root/proc/$output"
 }
 
 @test "task delete --force ends and removes a running task" {
-	box main
-	ctr task delete --force main
+	box $main
+	ctr task delete --force $main
 	run -0 ctr task ls -q
 	[ -z "$output" ]
-	run -0 find /sys/fs/cgroup -path "*/$NAMESPACE/main"
+	run -0 find /sys/fs/cgroup -path "*/$NAMESPACE/$main"
 	[ -z "$output" ]
 }
 
 @test "a container's task can be started again, in the foreground too" {
-	box main
-	ctr task delete --force main
-	ctr task start -d main
-	eventually in_box main test -e /tmp/ready
-	ctr task delete --force main
+	box $main
+	ctr task delete --force $main
+	ctr task start -d $main
+	eventually in_box $main test -e /tmp/ready
+	ctr task delete --force $main
 	start -d --null-io -- later sh -c 'echo started; exit 4'
 	eventually is later STOPPED
 	ctr task delete later
@@ -247,22 +253,22 @@ cgroup_value()
 }
 
 @test "task metrics and ps" {
-	box main --memory-limit 67108864
-	run -0 ctr task metrics main
+	box $main --memory-limit 67108864
+	run -0 ctr task metrics $main
 	[[ "$output" == *memory.usage_in_bytes* ]]
 	[[ "$output" == *pids.current* ]]
-	run -0 ctr task ps main
+	run -0 ctr task ps $main
 	((${#lines[@]} >= 2))
 	[[ "${lines[1]}" =~ ^[0-9]+ ]]
 }
 
 @test "--memory-limit and --cpus in the container's cgroup" {
-	box main --memory-limit 67108864 --cpus 0.5
-	[ "$(cgroup_value main memory memory.limit_in_bytes)" = 67108864 ]
-	[ "$(cgroup_value main cpu cpu.cfs_quota_us)" = 50000 ]
-	[ "$(cgroup_value main cpu cpu.cfs_period_us)" = 100000 ]
-	inside cat "/sys/fs/cgroup/memory/$NAMESPACE/main/cgroup.procs" >"$BATS_TEST_TMPDIR/procs"
-	grep -qx "$(ctr task ls | awk '$1 == "main" { print $2 }')" "$BATS_TEST_TMPDIR/procs"
+	box $main --memory-limit 67108864 --cpus 0.5
+	[ "$(cgroup_value $main memory memory.limit_in_bytes)" = 67108864 ]
+	[ "$(cgroup_value $main cpu cpu.cfs_quota_us)" = 50000 ]
+	[ "$(cgroup_value $main cpu cpu.cfs_period_us)" = 100000 ]
+	inside cat "/sys/fs/cgroup/memory/$NAMESPACE/$main/cgroup.procs" >"$BATS_TEST_TMPDIR/procs"
+	grep -qx "$(ctr task ls | awk -v id="$main" '$1 == id { print $2 }')" "$BATS_TEST_TMPDIR/procs"
 }
 
 @test "--mount, --cwd and --env" {
@@ -315,7 +321,7 @@ cgroup_value()
 }
 
 @test "containerd restarts, and its tasks live on" {
-	box main
+	box $main
 	local pid
 	pid=$(inside pidof containerd)
 	inside kill -TERM "$pid"
@@ -323,11 +329,11 @@ cgroup_value()
 	inside containerd --config "$CLIENTS_DIR/config.toml" >>"$CLIENTS_DIR/containerd.log" 2>&1 <"$CLIENTS_DIR/null" &
 	disown
 	eventually answers
-	[ "$(state main)" = RUNNING ]
-	run -0 in_box main echo alive
+	[ "$(state $main)" = RUNNING ]
+	run -0 in_box $main echo alive
 	[ "$output" = alive ]
-	ctr task kill -s TERM main
-	eventually is main STOPPED
-	run -0 ctr task delete main
+	ctr task kill -s TERM $main
+	eventually is $main STOPPED
+	run -0 ctr task delete $main
 	[[ "$output" == *"exit code 7"* ]]
 }
